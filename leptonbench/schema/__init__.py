@@ -1,0 +1,82 @@
+"""The ground floor: frozen models, no input or output, no engine."""
+
+from __future__ import annotations
+
+from leptonbench.schema.artifact import Artifact, TensorSpec
+from leptonbench.schema.environment import Fingerprint, Identity, State
+from leptonbench.schema.metrics import METRICS, Direction, MetricSpec
+from leptonbench.schema.quantity import Boundary, Frozen, Provenance, Quantity, weakest
+from leptonbench.schema.record import (
+    SCHEMA_VERSION,
+    Assumption,
+    CellRecord,
+    EnergyReading,
+    Notice,
+    Reason,
+    RoundRecord,
+    RunManifest,
+    Settings,
+    Status,
+)
+from leptonbench.schema.spec import (
+    CellSpec,
+    CloudPrice,
+    CpuMatch,
+    DataSpec,
+    DemandSpec,
+    DeviceProfile,
+    Exclusion,
+    Fact,
+    OwnedPrice,
+    PowerProfile,
+    QualitySpec,
+    Scenario,
+    ScenarioSpec,
+    StepSpec,
+    SuiteSpec,
+    VariantSpec,
+    WorkloadSpec,
+)
+
+__all__ = [
+    "METRICS",
+    "SCHEMA_VERSION",
+    "Artifact",
+    "Assumption",
+    "Boundary",
+    "CellRecord",
+    "CellSpec",
+    "CloudPrice",
+    "CpuMatch",
+    "DataSpec",
+    "DemandSpec",
+    "DeviceProfile",
+    "Direction",
+    "EnergyReading",
+    "Exclusion",
+    "Fact",
+    "Fingerprint",
+    "Frozen",
+    "Identity",
+    "MetricSpec",
+    "Notice",
+    "OwnedPrice",
+    "PowerProfile",
+    "Provenance",
+    "QualitySpec",
+    "Quantity",
+    "Reason",
+    "RoundRecord",
+    "RunManifest",
+    "Scenario",
+    "ScenarioSpec",
+    "Settings",
+    "State",
+    "Status",
+    "StepSpec",
+    "SuiteSpec",
+    "TensorSpec",
+    "VariantSpec",
+    "WorkloadSpec",
+    "weakest",
+]

@@ -1,0 +1,42 @@
+"""A model in the form an engine loads, addressed by what it was made from."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from leptonbench.schema.quantity import Frozen
+from leptonbench.schema.spec import StepSpec
+
+
+class TensorSpec(Frozen):
+    """Name, shape (`None` for a free dimension) and NumPy dtype of one input or output."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+class Artifact(Frozen):
+    """One prepared model.
+
+    Attributes:
+        format: `torch-export` (a saved `torch.export` program) or `onnx`.
+        path: The file that the engine loads; not part of the identity.
+        sha256: Of that file.
+        recipe: The steps that made it from the source model, in order.
+        precision: What its weights and activations are meant to compute in.
+        size_bytes: Of everything the engine reads from disk.
+        macs: Multiply-accumulates of one sample.
+        parameters: Count of weights.
+    """
+
+    format: Literal["torch-export", "onnx"]
+    path: str
+    sha256: str
+    recipe: tuple[StepSpec, ...]
+    precision: Literal["fp32", "bf16", "fp16", "int8"]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    size_bytes: int
+    macs: int
+    parameters: int

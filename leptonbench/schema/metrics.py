@@ -1,0 +1,152 @@
+"""Every metric, declared once: tag, unit, direction, title and formula. Reports and exports need no code per metric."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Direction(StrEnum):
+    """Which way is better."""
+
+    LOWER = "lower"
+    HIGHER = "higher"
+    NEITHER = "neither"
+
+
+class MetricSpec(NamedTuple):
+    """One metric's declaration. `formula` is shown to readers as its definition."""
+
+    tag: str
+    unit: str
+    direction: Direction
+    title_en: str
+    title_zh: str
+    formula: str
+
+
+_LOWER, _HIGHER, _NEITHER = Direction.LOWER, Direction.HIGHER, Direction.NEITHER
+
+METRICS: dict[str, MetricSpec] = {
+    spec.tag: spec
+    for spec in (
+        MetricSpec(
+            "latency_p50", "s", _LOWER, "Latency p50", "延迟 p50", "median over rounds of each round's 50th percentile"
+        ),
+        MetricSpec(
+            "latency_p90",
+            "s",
+            _LOWER,
+            "Latency p90",
+            "延迟 p90",
+            "smallest latency that the pooled samples certify as >= the 90th percentile at 99 % confidence",
+        ),
+        MetricSpec(
+            "latency_p99",
+            "s",
+            _LOWER,
+            "Latency p99",
+            "延迟 p99",
+            "as p90, for the 99th percentile; absent below 662 queries",
+        ),
+        MetricSpec(
+            "latency_p999",
+            "s",
+            _LOWER,
+            "Latency p99.9",
+            "延迟 p99.9",
+            "as p90, for the 99.9th percentile; absent below 6,636 queries",
+        ),
+        MetricSpec("latency_mean", "s", _LOWER, "Latency mean", "平均延迟", "median over rounds of each round's mean"),
+        MetricSpec(
+            "throughput", "1/s", _HIGHER, "Throughput", "吞吐量", "samples completed / time, by the scenario's rule"
+        ),
+        MetricSpec(
+            "load_time",
+            "s",
+            _LOWER,
+            "Load time",
+            "加载时间",
+            "open the artifact in the engine, until the session is ready",
+        ),
+        MetricSpec(
+            "first_inference",
+            "s",
+            _LOWER,
+            "First inference",
+            "首次推理",
+            "the first run of the session, before any warm-up",
+        ),
+        MetricSpec(
+            "preprocess",
+            "s",
+            _LOWER,
+            "Pre-processing",
+            "预处理",
+            "median time to turn one raw sample into input tensors",
+        ),
+        MetricSpec(
+            "postprocess",
+            "s",
+            _LOWER,
+            "Post-processing",
+            "后处理",
+            "median time to turn one sample's outputs into an answer",
+        ),
+        MetricSpec("peak_memory", "B", _LOWER, "Peak memory", "峰值内存", "peak resident set of the worker process"),
+        MetricSpec("model_size", "B", _LOWER, "Model size", "模型大小", "bytes of the artifact on disk"),
+        MetricSpec("macs", "1", _LOWER, "MACs", "乘加次数", "multiply-accumulates of one sample, counted on the graph"),
+        MetricSpec("parameters", "1", _LOWER, "Parameters", "参数量", "weights, counted on the graph"),
+        MetricSpec(
+            "quality", "1", _HIGHER, "Quality", "质量", "the workload's accuracy metric on the evaluation split"
+        ),
+        MetricSpec(
+            "quality_delta",
+            "1",
+            _HIGHER,
+            "Quality vs fp32",
+            "相对 fp32 的质量差",
+            "quality minus the fp32 variant's on the same backend, paired over the same samples",
+        ),
+        MetricSpec(
+            "energy_per_inference",
+            "J",
+            _LOWER,
+            "Energy per inference",
+            "每次推理能耗",
+            "energy of the timed window / samples completed in it",
+        ),
+        MetricSpec(
+            "cost_per_million",
+            "USD",
+            _LOWER,
+            "Rented, per million",
+            "租用成本/百万次",
+            "on-demand price per hour x share of the machine / throughput at stated utilisation",
+        ),
+        MetricSpec(
+            "owned_cost_per_million",
+            "USD",
+            _LOWER,
+            "Owned, per million",
+            "自有成本/百万次",
+            "capital, hosting, maintenance and electricity per hour x share / throughput at stated utilisation",
+        ),
+        MetricSpec(
+            "speedup",
+            "1",
+            _HIGHER,
+            "Speedup",
+            "加速比",
+            "fp32 latency (or throughput ratio) on the same backend and scenario / this cell's",
+        ),
+        MetricSpec(
+            "theoretical_speedup",
+            "1",
+            _NEITHER,
+            "Theoretical speedup",
+            "理论加速比",
+            "fp32 MACs / this artifact's MACs x peak arithmetic ratio of its precision on this CPU",
+        ),
+    )
+}

@@ -1,0 +1,156 @@
+"""What came out: one record a cell, one manifest a run. Everything downstream reads only these.
+
+Format history (`SCHEMA_VERSION`):
+
+1   2026-11: first version.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from leptonbench.schema.artifact import Artifact
+from leptonbench.schema.environment import Fingerprint
+from leptonbench.schema.quantity import Frozen, Provenance, Quantity
+from leptonbench.schema.spec import CellSpec, DeviceProfile, SuiteSpec, VariantSpec, WorkloadSpec
+
+SCHEMA_VERSION = 1
+
+
+class Status(StrEnum):
+    """How a cell ended."""
+
+    OK = "ok"
+    INVALID = "invalid"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class Reason(Frozen):
+    """Why a cell is not `ok`.
+
+    Attributes:
+        code: Stable word: `crash`, `timeout`, `out-of-memory`, `non-finite`, `unsupported`, `excluded`, ...
+        stderr: The last lines the worker wrote, for failures.
+    """
+
+    code: str
+    message: str
+    hint: str = ""
+    stderr: tuple[str, ...] = ()
+
+
+class Notice(Frozen):
+    """Something the reader should know before trusting a number, with its remedy."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+class EnergyReading(Frozen):
+    """What a meter saw over one window.
+
+    Attributes:
+        energy_j: Total over the window; `low_j` and `high_j` are the meter's error band.
+        idle_j: The part an idle machine would have drawn.
+        coverage: Fraction of the window that samples cover.
+        samples: How many readings stand behind it.
+    """
+
+    energy_j: float
+    low_j: float
+    high_j: float
+    idle_j: float
+    window_s: float
+    boundary: str
+    method: str
+    provenance: Provenance
+    coverage: float
+    samples: int
+
+
+class RoundRecord(Frozen):
+    """One fresh process measuring one cell once.
+
+    Attributes:
+        values: The round's own figures by metric tag, in SI; only those it measured.
+        loadgen: What LoadGen said: validity, reasons, requested and effective settings.
+        queries: Number of latencies behind it (they are in the Parquet file beside the record).
+    """
+
+    index: int
+    started: str
+    wall_s: float
+    status: Status
+    reason: Reason | None = None
+    values: dict[str, float] = Field(default_factory=dict)
+    queries: int = 0
+    loadgen: dict[str, Any] = Field(default_factory=dict)
+    effective: dict[str, Any] = Field(default_factory=dict)
+    energy: EnergyReading | None = None
+    notices: tuple[Notice, ...] = ()
+    load_average: float | None = None
+
+
+class Settings(Frozen):
+    """What the user passed apart from what came to be used."""
+
+    requested: dict[str, Any] = Field(default_factory=dict)
+    effective: dict[str, Any] = Field(default_factory=dict)
+
+
+class CellRecord(Frozen):
+    """One cell's result."""
+
+    schema_version: int = SCHEMA_VERSION
+    cell: CellSpec
+    status: Status
+    reason: Reason | None = None
+    metrics: dict[str, Quantity] = Field(default_factory=dict)
+    rounds: tuple[RoundRecord, ...] = ()
+    artifact: Artifact | None = None
+    settings: Settings = Settings()
+    warnings: tuple[Notice, ...] = ()
+    meets_target: bool | None = None
+    meets_quality: bool | None = None
+
+
+class Assumption(Frozen):
+    """One figure that was not measured here and that a conclusion leans on."""
+
+    name: str
+    value: float
+    unit: str
+    low: float | None = None
+    high: float | None = None
+    source: str
+    date: str
+    assumed: bool
+
+
+class RunManifest(Frozen):
+    """One invocation: what was asked, on what, with which figures, and which cells it spans."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    created: str
+    finished: str | None = None
+    leptonbench_version: str
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    command: tuple[str, ...]
+    suite: SuiteSpec
+    workloads: tuple[WorkloadSpec, ...]
+    variants: tuple[VariantSpec, ...]
+    devices: tuple[DeviceProfile, ...]
+    cells: tuple[CellSpec, ...]
+    settings: Settings
+    seed: int
+    fingerprint: Fingerprint
+    assumptions: tuple[Assumption, ...] = ()
+    null_query_s: float | None = None
+    notices: tuple[Notice, ...] = ()

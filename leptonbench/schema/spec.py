@@ -1,0 +1,236 @@
+"""What is asked for: suites, workloads, variants, devices, scenarios, and the cell they span."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from leptonbench.schema.quantity import Frozen
+
+Text = dict[Literal["en", "zh"], str]
+
+
+class Scenario(StrEnum):
+    """MLPerf's four ways for queries to arrive."""
+
+    SINGLE_STREAM = "single-stream"
+    MULTI_STREAM = "multi-stream"
+    SERVER = "server"
+    OFFLINE = "offline"
+
+
+class Fact(Frozen):
+    """A published figure with its source and date; an assumed one says so.
+
+    Attributes:
+        value: In `unit`.
+        low: Lower end of the plausible range, if known.
+        high: Upper end of the plausible range, if known.
+        source: Where it was read.
+        date: When it was published or read (ISO, `YYYY-MM-DD` or a coarser prefix).
+        assumed: True where it is a judgement rather than a published figure.
+    """
+
+    value: float
+    unit: str
+    low: float | None = None
+    high: float | None = None
+    source: str
+    date: str = Field(pattern=r"^\d{4}(-\d{2}(-\d{2})?)?$")
+    assumed: bool = False
+    note: str | None = None
+
+
+class ScenarioSpec(Frozen):
+    """One scenario and its settings, in the units of LoadGen's rules.
+
+    Attributes:
+        samples_per_query: Multi-stream: samples in one query.
+        percentile: The percentile the scenario is judged by (MLPerf: 0.90 single-stream, 0.99 else).
+        max_batch: Server and offline: largest batch given to the engine.
+        max_wait_s: Server: longest time the batcher waits for a fuller batch.
+    """
+
+    kind: Scenario
+    min_queries: int = Field(default=64, ge=1)
+    samples_per_query: int = Field(default=8, ge=1)
+    percentile: float = Field(default=0.90, gt=0, lt=1)
+    max_batch: int = Field(default=1, ge=1)
+    max_wait_s: float = Field(default=0.0, ge=0)
+
+
+class Exclusion(Frozen):
+    """A part of the matrix that a suite leaves out, with its reason; unset axes match everything."""
+
+    workload: str | None = None
+    variant: str | None = None
+    backend: str | None = None
+    scenario: Scenario | None = None
+    reason: str
+
+
+class DemandSpec(Frozen):
+    """What the buyer needs: the rate that costs are computed at."""
+
+    description: Text
+    rate_per_s: float = Field(gt=0)
+    hours_per_day: float = Field(gt=0, le=24)
+    days_per_week: float = Field(gt=0, le=7)
+
+
+class SuiteSpec(Frozen):
+    """Workloads x variants x backends x scenarios on devices, and what the buyer needs."""
+
+    name: str
+    title: Text
+    description: Text
+    workloads: tuple[str, ...] = Field(min_length=1)
+    variants: tuple[str, ...] = Field(min_length=1)
+    backends: tuple[str, ...] = Field(min_length=1)
+    devices: tuple[str, ...] = ("host-cpu",)
+    scenarios: tuple[ScenarioSpec, ...] = Field(min_length=1)
+    exclude: tuple[Exclusion, ...] = ()
+    rounds: int = Field(default=3, ge=3)
+    duration_s: float = Field(default=1.5, gt=0)
+    latency_target_s: float = Field(gt=0)
+    latency_percentile: float = Field(default=0.99, gt=0, lt=1)
+    demand: DemandSpec
+    region: str
+
+
+class QualitySpec(Frozen):
+    """The workload's accuracy metric, and the floor under which an answer is not worth its speed.
+
+    Attributes:
+        floor: Lowest acceptable value of the metric.
+        max_drop: Largest acceptable loss against the `fp32` variant on the same samples.
+    """
+
+    name: str
+    unit: str = "1"
+    floor: float
+    max_drop: float
+    higher_is_better: bool = True
+
+
+class DataSpec(Frozen):
+    """Sizes and seed of a workload's own data."""
+
+    seed: int
+    calibration: int = Field(ge=1)
+    evaluation: int = Field(ge=1)
+
+
+class WorkloadSpec(Frozen):
+    """A task: model, data, pre- and post-processing, quality metric and floor."""
+
+    name: str
+    title: Text
+    description: Text
+    task: str
+    model: str
+    data: DataSpec
+    quality: QualitySpec
+
+
+class StepSpec(Frozen):
+    """One compression step with its options."""
+
+    technique: str
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+
+
+class VariantSpec(Frozen):
+    """A compression recipe: an ordered list of steps (none for `fp32`)."""
+
+    name: str
+    title: Text
+    steps: tuple[StepSpec, ...] = ()
+    precision: Literal["fp32", "bf16", "fp16", "int8"]
+
+
+class CpuMatch(Frozen):
+    """Which CPUs a profile describes, by the numbers CPUID gives (names may be masked in a VM)."""
+
+    vendor: str
+    family: int
+    models: tuple[int, ...]
+
+
+class CloudPrice(Frozen):
+    """An on-demand price of a whole instance."""
+
+    provider: str
+    sku: str
+    region: str
+    vcpus: int
+    price_per_hour: Fact
+
+
+class PowerProfile(Frozen):
+    """Whole-server power at the wall: idle and full load, and the shape between.
+
+    `shape` holds the fraction of (full - idle) drawn at 0, 10, .. 100 % load.
+    """
+
+    idle_w: Fact
+    full_w: Fact
+    hardware_threads: int
+    shape: tuple[float, ...] = Field(min_length=11, max_length=11)
+    shape_source: str
+
+
+class OwnedPrice(Frozen):
+    """What a whole server costs to own."""
+
+    server_usd: Fact
+    hardware_threads: int
+    lifetime_years: Fact
+    residual_fraction: Fact
+    interest_rate: Fact
+    hosting_usd_per_kw_month: Fact
+    maintenance_fraction_per_year: Fact
+
+
+class DeviceProfile(Frozen):
+    """A device: what it is, what it draws and what it costs, each figure sourced.
+
+    Attributes:
+        peak_ratio: By ISA feature set, how much more arithmetic than fp32 one instruction stream does
+            at a precision (`int8`, `bf16`); used for theoretical speedup.
+    """
+
+    name: str
+    kind: Literal["cpu", "gpu", "fpga", "tpu"]
+    title: Text
+    match: CpuMatch | None = None
+    threads: int | None = None
+    power: PowerProfile | None = None
+    cloud: tuple[CloudPrice, ...] = ()
+    owned: OwnedPrice | None = None
+
+
+class CellSpec(Frozen):
+    """One point of the matrix; its `key` names its files."""
+
+    workload: str
+    variant: str
+    backend: str
+    device: str
+    scenario: Scenario
+    batch: int = Field(default=1, ge=1)
+    threads: int = Field(ge=1)
+    instances: int = Field(default=1, ge=1)
+
+    @property
+    def key(self) -> str:
+        """Return the stable file name of the cell, readable and free of separators."""
+        parts = (self.workload, self.variant, self.backend, self.device, self.scenario.value)
+        return "--".join(parts) + f"--b{self.batch}-t{self.threads}-i{self.instances}"
+
+    @property
+    def group(self) -> str:
+        """Return what the cell shares with its siblings in other scenarios: same artifact, same engine settings."""
+        return "--".join((self.workload, self.variant, self.backend, self.device)) + f"--t{self.threads}"
