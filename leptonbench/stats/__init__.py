@@ -1,0 +1,1 @@
+"""Pure statistics: no clock, no file, no global. Numbers in, numbers with their doubt out."""
