@@ -1,0 +1,117 @@
+"""OpenVINO on the CPU plugin, held to the precision that the cell's label says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leptonbench.backends.base import YES, Arrays, Recipe, RuntimeOptions, Session, Support, needs_native_bf16
+from leptonbench.errors import MeasurementError
+from leptonbench.schema import Artifact
+
+_HEAVY = frozenset({"Convolution", "GroupConvolution", "FullyConnected", "MatMul"})
+
+
+class OpenVinoSession:
+    """A compiled OpenVINO model with one inference request."""
+
+    def __init__(self, compiled: Any, facts: dict[str, Any]) -> None:
+        self._compiled = compiled
+        self._request = compiled.create_infer_request()
+        self._facts = facts
+
+    def run(self, inputs: Arrays) -> list[NDArray[Any]]:
+        """Run one batch; the outputs are copied out of the request's own buffers."""
+        result = self._request.infer(dict(inputs), share_inputs=True, share_outputs=True)
+        return [np.array(result[port]) for port in self._compiled.outputs]
+
+    def effective(self) -> dict[str, Any]:
+        """Return version, threads, and the precision each kind of layer truly runs in."""
+        return self._facts
+
+    def close(self) -> None:
+        """Drop the request and the model."""
+        self._request = None
+        self._compiled = None
+
+
+class OpenVinoBackend:
+    """OpenVINO CPU plugin."""
+
+    format: ClassVar[Literal["torch-export", "onnx"]] = "onnx"
+    packages: ClassVar[tuple[str, ...]] = ("openvino",)
+
+    def supports(self, recipe: Recipe, features: frozenset[str]) -> Support:
+        """Say whether it runs the recipe in the precision it is labelled with."""
+        if "quantize-dynamic" in recipe.techniques:
+            return Support(
+                False,
+                "OpenVINO expands ONNX dynamic quantisation into floating-point layers, so it would not run int8",
+                "use the `onnxruntime` backend, or the `int8-static` variant",
+            )
+        return needs_native_bf16("OpenVINO", features) if recipe.precision == "bf16" else YES
+
+    def open(self, artifact: Artifact, options: RuntimeOptions) -> Session:
+        """Compile the model with the inference precision pinned, and check what the layers became.
+
+        Raises:
+            MeasurementError: If the compiled layers do not run in the precision of the label.
+        """
+        import openvino
+
+        core = openvino.Core()
+        config = {
+            "INFERENCE_NUM_THREADS": options.threads,
+            "NUM_STREAMS": 1,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "bf16" if artifact.precision == "bf16" else "f32",
+        }
+        try:
+            compiled = core.compile_model(artifact.path, "CPU", config)
+        except RuntimeError as error:
+            raise MeasurementError(
+                "OpenVINO cannot compile the model",
+                cause=str(error).strip().splitlines()[-1],
+                hint="check the operators against OpenVINO's supported list",
+            ) from error
+        layers = _layer_precisions(compiled)
+        _check_label(artifact.precision, layers)
+        facts = {
+            "engine": f"openvino {openvino.__version__}",
+            "threads": int(compiled.get_property("INFERENCE_NUM_THREADS")),
+            "precision": artifact.precision,
+            "inference_precision_hint": str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string()),
+            "layer_precisions": dict(layers),
+        }
+        return OpenVinoSession(compiled, facts)
+
+
+def _layer_precisions(compiled: Any) -> Counter[str]:
+    """Count the runtime precision of the layers that do the arithmetic."""
+    counts: Counter[str] = Counter()
+    for node in compiled.get_runtime_model().get_ordered_ops():
+        info = node.get_rt_info()
+        if "layerType" in info and _text(info["layerType"]) in _HEAVY:
+            counts[_text(info["runtimePrecision"])] += 1
+    return counts
+
+
+def _text(value: Any) -> str:
+    return str(value.astype(str)) if hasattr(value, "astype") else str(value)
+
+
+def _check_label(precision: str, layers: Counter[str]) -> None:
+    """Refuse a model whose arithmetic is not what its label says, by the majority of its layers."""
+    wanted = {"fp32": {"f32"}, "bf16": {"bf16"}, "int8": {"u8", "i8"}, "fp16": {"f16"}}[precision]
+    total = sum(layers.values())
+    matching = sum(count for name, count in layers.items() if name in wanted)
+    if total and matching * 2 < total:
+        ran = ", ".join(f"{count} {name}" for name, count in layers.most_common())
+        raise MeasurementError(
+            f"OpenVINO does not run this model in {precision}",
+            cause=f"the compiled layers run as {ran}",
+            hint="the cell would be mislabelled; use another backend for this variant",
+        )

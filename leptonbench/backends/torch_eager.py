@@ -1,0 +1,91 @@
+"""PyTorch, eager: the exported program's operators, one by one."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leptonbench.backends.base import YES, Arrays, Recipe, RuntimeOptions, Session, Support, needs_native_bf16
+from leptonbench.schema import Artifact
+
+
+def torch_support(recipe: Recipe, features: frozenset[str]) -> Support:
+    """Say what both torch engines can run: PyTorch models in floating point."""
+    if recipe.source == "onnx":
+        return Support(False, "torch does not load ONNX files", "use the `onnxruntime` or `openvino` backend")
+    if recipe.precision == "int8":
+        return Support(
+            False,
+            "the int8 artifact is an ONNX graph (QDQ), which torch does not load",
+            "use the `onnxruntime` or `openvino` backend",
+        )
+    return needs_native_bf16("torch", features) if recipe.precision == "bf16" else YES
+
+
+class TorchSession:
+    """A `torch.export` program run by PyTorch, eagerly or compiled.
+
+    Args:
+        module: What is called.
+        artifact: Names and types of the inputs.
+        facts: What `effective` returns.
+    """
+
+    def __init__(self, module: Any, artifact: Artifact, facts: dict[str, Any]) -> None:
+        import torch
+
+        self._torch = torch
+        self._module = module
+        self._dtypes = {spec.name: getattr(torch, spec.dtype) for spec in artifact.inputs}
+        self._facts = facts
+
+    def run(self, inputs: Arrays) -> list[NDArray[Any]]:
+        """Run one batch; float32 in and out, converted to the program's own type inside."""
+        torch = self._torch
+        with torch.inference_mode():
+            tensors = {name: torch.from_numpy(array).to(self._dtypes[name]) for name, array in inputs.items()}
+            outputs = self._module(**tensors)
+            parts = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
+            return [np.asarray(part.float().numpy()) for part in parts]
+
+    def effective(self) -> dict[str, Any]:
+        """Return versions, threads and precision."""
+        return self._facts
+
+    def close(self) -> None:
+        """Drop the program."""
+        self._module = None
+
+
+def load_program(artifact: Artifact, options: RuntimeOptions) -> tuple[Any, dict[str, Any]]:
+    """Load a saved program as a callable module, with the thread count set."""
+    import torch
+
+    torch.set_num_threads(options.threads)
+    torch.set_num_interop_threads(1)
+    module = torch.export.load(artifact.path).module(check_guards=False)
+    facts = {
+        "engine": f"torch {torch.__version__}",
+        "threads": torch.get_num_threads(),
+        "precision": artifact.precision,
+        "program": "torch.export",
+    }
+    return module, facts
+
+
+class TorchBackend:
+    """PyTorch eager."""
+
+    format: ClassVar[Literal["torch-export", "onnx"]] = "torch-export"
+    packages: ClassVar[tuple[str, ...]] = ("torch",)
+
+    def supports(self, recipe: Recipe, features: frozenset[str]) -> Support:
+        """Say whether torch can run the recipe."""
+        return torch_support(recipe, features)
+
+    def open(self, artifact: Artifact, options: RuntimeOptions) -> Session:
+        """Load the program."""
+        module, facts = load_program(artifact, options)
+        return TorchSession(module, artifact, facts)

@@ -1,0 +1,116 @@
+"""Counts on an ONNX graph: multiply-accumulates, parameters, inputs and outputs."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from leptonbench.errors import UsageError
+from leptonbench.schema import TensorSpec
+
+_PASSTHROUGH = frozenset({"DequantizeLinear", "Cast", "Identity", "Transpose"})
+
+
+class GraphFacts(NamedTuple):
+    """What is known of a graph without running it."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    macs: int
+    parameters: int
+
+
+def inspect_graph(path: Path) -> GraphFacts:
+    """Read an ONNX file's inputs, outputs, multiply-accumulates of one sample and parameter count.
+
+    Free dimensions other than the batch are counted as one.
+
+    Raises:
+        UsageError: If shapes cannot be inferred.
+    """
+    import onnx
+
+    model = onnx.load(str(path))
+    inputs = tuple(_tensor(value) for value in model.graph.input)
+    outputs = tuple(_tensor(value) for value in model.graph.output)
+    for value in model.graph.input:
+        for dimension in value.type.tensor_type.shape.dim:
+            if not dimension.HasField("dim_value"):
+                dimension.ClearField("dim_param")
+                dimension.dim_value = 1
+    for value in (*model.graph.output, *model.graph.value_info):
+        value.type.tensor_type.ClearField("shape")
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=False, data_prop=True)
+    except onnx.shape_inference.InferenceError as error:
+        raise UsageError(
+            f"cannot infer shapes in `{path.name}`", cause=str(error), hint="export the model with static shapes"
+        ) from error
+    graph = inferred.graph
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        dims = value.type.tensor_type.shape.dim
+        shapes[value.name] = tuple(dimension.dim_value for dimension in dims)
+    macs = sum(_macs(node, shapes) for node in graph.node)
+    return GraphFacts(inputs, outputs, macs, _parameters(graph))
+
+
+def _tensor(value: Any) -> TensorSpec:
+    import onnx
+
+    kind = value.type.tensor_type
+    shape = tuple(d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
+    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)).name
+    return TensorSpec(name=value.name, shape=shape, dtype=dtype)
+
+
+def _macs(node: Any, shapes: dict[str, tuple[int, ...]]) -> int:
+    """Count the multiply-accumulates of one operator; those without a product count zero."""
+    shape_of = shapes.get
+    if node.op_type in ("Conv", "ConvInteger", "QLinearConv", "ConvTranspose"):
+        weight = shape_of(node.input[3 if node.op_type == "QLinearConv" else 1], ())
+        # Each output of a convolution (each input of a transposed one) meets the weights of one filter.
+        anchor = shape_of(node.input[0] if node.op_type == "ConvTranspose" else node.output[0], ())
+        return math.prod(anchor) * math.prod(weight[1:]) if weight and anchor else 0
+    if node.op_type == "Gemm":
+        left, out = shape_of(node.input[0], ()), shape_of(node.output[0], ())
+        transposed = any(a.name == "transA" and a.i for a in node.attribute)
+        return math.prod(out) * left[0 if transposed else 1] if left and out else 0
+    if node.op_type in ("MatMul", "MatMulInteger", "QLinearMatMul"):
+        left, out = shape_of(node.input[0], ()), shape_of(node.output[0], ())
+        return math.prod(out) * left[-1] if left and out else 0
+    return 0
+
+
+def _parameters(graph: Any) -> int:
+    """Count the weights: initialisers that reach a product or a normalisation, not shapes, scales or zero points."""
+    initialisers = {tensor.name: math.prod(tensor.dims) for tensor in graph.initializer}
+    scales = {
+        name
+        for node in graph.node
+        if node.op_type in ("DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLinear")
+        for name in node.input[1:]
+    }
+    weights: set[str] = set()
+    origin = {node.output[0]: node.input[0] for node in graph.node if node.op_type in _PASSTHROUGH and node.input}
+    for node in graph.node:
+        if node.op_type in (
+            "Conv",
+            "ConvInteger",
+            "ConvTranspose",
+            "Gemm",
+            "MatMul",
+            "MatMulInteger",
+            "BatchNormalization",
+        ):
+            for name in node.input[1:]:
+                weights.add(origin.get(name, name))
+    # Biases of integer convolutions are added by a separate Add.
+    weights |= {name for node in graph.node if node.op_type == "Add" for name in node.input}
+    integer_zero_points = {
+        name for node in graph.node if node.op_type in ("ConvInteger", "MatMulInteger") for name in node.input[2:]
+    }
+    return sum(initialisers[name] for name in weights - scales - integer_zero_points if name in initialisers)

@@ -1,0 +1,150 @@
+"""Messages between the parent and its child processes: JSON files, validated on both sides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from leptonbench.errors import LeptonError, MeasurementError, PrerequisiteError, StorageError, UsageError
+from leptonbench.schema import (
+    Artifact,
+    CellSpec,
+    DataSpec,
+    DeviceProfile,
+    EnergyReading,
+    Frozen,
+    Notice,
+    ScenarioSpec,
+    VariantSpec,
+)
+
+_KINDS: dict[str, type[LeptonError]] = {
+    kind.__name__: kind for kind in (LeptonError, MeasurementError, PrerequisiteError, StorageError, UsageError)
+}
+
+
+class TaskRef(Frozen):
+    """How a child builds the same task as its parent.
+
+    Attributes:
+        name: Registered name of the task.
+        model_dir: Folder with the model's pre-processing; `None` if the model came without one.
+        images: The user's own data; `None` for the workload's.
+    """
+
+    name: str
+    model_dir: str | None
+    data: DataSpec
+    images: str | None = None
+
+
+class Failure(Frozen):
+    """An error that crossed a process boundary."""
+
+    kind: str
+    message: str
+    cause: str = ""
+    hint: str = ""
+
+    @classmethod
+    def of(cls, error: LeptonError) -> Failure:
+        """Flatten an error."""
+        return cls(kind=type(error).__name__, message=error.message, cause=error.cause, hint=error.hint)
+
+    def error(self) -> LeptonError:
+        """Rebuild the error."""
+        return _KINDS.get(self.kind, LeptonError)(self.message, cause=self.cause, hint=self.hint)
+
+
+class PrepareTarget(Frozen):
+    """One artifact to make: a variant in the format that some engine loads."""
+
+    variant: VariantSpec
+    format: Literal["torch-export", "onnx"]
+
+    @property
+    def key(self) -> str:
+        """Return a name that is unique within a job."""
+        return f"{self.variant.name}|{self.format}"
+
+
+class PrepareJob(Frozen):
+    """Make every artifact of one workload."""
+
+    model: str
+    base: str | None
+    task: TaskRef
+    targets: tuple[PrepareTarget, ...]
+    cache: str
+
+
+class PrepareResult(Frozen):
+    """What was made, what could not be, and what was found in the cache."""
+
+    artifacts: dict[str, Artifact] = Field(default_factory=dict)
+    failures: dict[str, Failure] = Field(default_factory=dict)
+    cached: tuple[str, ...] = ()
+    data_sha256: str = ""
+    error: Failure | None = None
+
+
+class WorkerJob(Frozen):
+    """Measure one round of one cell, or score one group of cells.
+
+    Attributes:
+        target_qps: Server: the rate to verify; `None` lets the worker predict one from measured service times.
+        order: Order of the evaluation samples, so that the timed subset is not just the first files.
+        out: Folder for the result, the latencies and LoadGen's logs.
+        device: Profile behind the CPU power model.
+        device_matched: Whether that profile was matched to this CPU, rather than the generic one.
+    """
+
+    mode: Literal["performance", "score", "null"]
+    cell: CellSpec
+    scenario: ScenarioSpec
+    artifact: Artifact | None
+    task: TaskRef
+    round_index: int
+    duration_s: float
+    seed: int
+    latency_target_s: float
+    target_qps: float | None = None
+    samples: int = 64
+    out: str
+    cache: str
+    features: tuple[str, ...]
+    device: DeviceProfile
+    device_matched: bool
+    memory_limit_bytes: int | None = None
+
+
+class WorkerResult(Frozen):
+    """What a worker measured; the parent adds how the process ended."""
+
+    values: dict[str, float] = Field(default_factory=dict)
+    queries: int = 0
+    valid: bool = True
+    invalid_reasons: tuple[str, ...] = ()
+    loadgen: dict[str, Any] = Field(default_factory=dict)
+    effective: dict[str, Any] = Field(default_factory=dict)
+    energy: EnergyReading | None = None
+    inferences: int = 0
+    answers: dict[int, Any] = Field(default_factory=dict)
+    notices: tuple[Notice, ...] = ()
+    error: Failure | None = None
+    error_code: str = ""
+
+
+JOB_FILE = "job.json"
+RESULT_FILE = "result.json"
+LATENCIES_FILE = "latencies.npy"
+ANSWERS_FILE = "answers.npy"
+
+
+def write_message(path: Path, message: Frozen) -> None:
+    """Write a message whole or not at all."""
+    scratch = path.with_suffix(".tmp")
+    scratch.write_text(message.model_dump_json(), encoding="utf-8")
+    scratch.replace(path)

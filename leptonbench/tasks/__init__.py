@@ -1,0 +1,12 @@
+"""Tasks: data, the way in and out of a model, quality. One file a task; none imports an engine at module level."""
+
+from __future__ import annotations
+
+from leptonbench.registry import Registry
+from leptonbench.tasks.base import Arrays, Samples, Split, Task, encode_batch
+
+TASKS: Registry[type] = Registry(
+    "task", {"inspection": "leptonbench.tasks.inspection:InspectionTask"}, group="leptonbench.tasks"
+)
+
+__all__ = ["TASKS", "Arrays", "Samples", "Split", "Task", "encode_batch"]

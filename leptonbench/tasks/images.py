@@ -1,0 +1,172 @@
+"""Image pre-processing by a Hugging Face `preprocessor_config.json`, and image folders by class."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from leptonbench.errors import UsageError
+from leptonbench.tasks.base import Split
+
+_EXTENSIONS = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)  # the statistics that torchvision and the Hugging Face processors default to
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageProcessor:
+    """Resize, centre-crop, scale and normalise one image, as the model's own processor would.
+
+    Attributes:
+        shortest_edge: Target of the resize in pixels.
+        crop: Height and width of the centre crop in pixels.
+        resample: Pillow's resampling filter.
+    """
+
+    shortest_edge: int = 256
+    crop: tuple[int, int] = (224, 224)
+    resample: int = int(Image.Resampling.BILINEAR)
+    rescale: float = 1 / 255
+    mean: tuple[float, ...] = _IMAGENET_MEAN
+    std: tuple[float, ...] = _IMAGENET_STD
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> ImageProcessor:
+        """Read `preprocessor_config.json`; without one, assume ImageNet's usual statistics.
+
+        Raises:
+            UsageError: If the file is there and cannot be understood.
+        """
+        path = folder / "preprocessor_config.json"
+        if not path.exists():
+            return cls()
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+            size, crop = config.get("size", 224), config.get("crop_size", None)
+            edge = _edge(size, config.get("crop_pct"))
+            return cls(
+                shortest_edge=edge,
+                crop=_pair(crop if crop is not None else size),
+                resample=int(config.get("resample", Image.Resampling.BILINEAR)),
+                rescale=float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 1.0,
+                mean=tuple(config["image_mean"]) if config.get("do_normalize", True) else (0.0, 0.0, 0.0),
+                std=tuple(config["image_std"]) if config.get("do_normalize", True) else (1.0, 1.0, 1.0),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"cannot read the pre-processing of the model in `{folder}`",
+                cause=f"{path}: {error!r}",
+                hint="an image model's folder carries the preprocessor_config.json that transformers writes",
+            ) from error
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return channels-first float32 of the crop's size.
+
+        Args:
+            image: uint8, height x width x 3.
+        """
+        height, width = image.shape[:2]
+        if min(height, width) != self.shortest_edge:
+            scale = self.shortest_edge / min(height, width)
+            size = (max(self.crop[1], round(width * scale)), max(self.crop[0], round(height * scale)))
+            image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling(self.resample)))
+            height, width = image.shape[:2]
+        top, left = (height - self.crop[0]) // 2, (width - self.crop[1]) // 2
+        window = image[top : top + self.crop[0], left : left + self.crop[1]]
+        mean = np.asarray(self.mean, dtype=np.float32)
+        std = np.asarray(self.std, dtype=np.float32)
+        scaled = window.astype(np.float32) * np.float32(self.rescale)
+        return np.ascontiguousarray(((scaled - mean) / std).transpose(2, 0, 1))
+
+
+def _edge(size: Any, crop_pct: float | None) -> int:
+    """Return the resize target; old ConvNeXt-style configs enlarge by `crop_pct` below 384 pixels."""
+    edge = int(size["shortest_edge"] if "shortest_edge" in size else size["height"]) if isinstance(size, dict) else size
+    return int(edge / crop_pct) if crop_pct and edge < 384 else int(edge)
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    """Return height and width from the several forms that configs use."""
+    if isinstance(size, dict):
+        edge = size.get("shortest_edge")
+        return (int(edge), int(edge)) if edge else (int(size["height"]), int(size["width"]))
+    return int(size), int(size)
+
+
+class ImageFolder:
+    """A user's images, one folder a class; the split is fixed by each file's relative path.
+
+    A fifth of the images, at most 256, calibrates and the rest evaluates; where the folder itself holds
+    `calibration/` and `evaluation/` (or `train/` and `val/`, `validation/`, `test/`) those are used instead.
+
+    Raises:
+        UsageError: If there is no image, a class is empty, or a file is not an image.
+    """
+
+    _CALIBRATION = ("calibration", "train")
+    _EVALUATION = ("evaluation", "val", "validation", "test")
+
+    def __init__(self, root: Path, split: Split, *, limit: int) -> None:
+        self.root = root
+        if not root.is_dir():
+            raise UsageError(f"`{root}` is not a folder", hint="`--data` takes a folder with one sub-folder a class")
+        base, whole = self._base(root, split)
+        self.classes = tuple(sorted(entry.name for entry in base.iterdir() if entry.is_dir()))
+        files = [
+            (path, label)
+            for label, name in enumerate(self.classes)
+            for path in sorted((base / name).rglob("*"))
+            if path.suffix.lower() in _EXTENSIONS
+        ]
+        self._check_found(base, files)
+        files.sort(key=lambda item: hashlib.sha256(str(item[0].relative_to(base)).encode()).digest())
+        if whole:
+            held = min(256, max(1, len(files) // 5))
+            files = files[:held] if split is Split.CALIBRATION else files[held:]
+        self.files = files[:limit]
+
+    def _base(self, root: Path, split: Split) -> tuple[Path, bool]:
+        """Return the folder of the split and whether it still has to be divided."""
+        names = self._CALIBRATION if split is Split.CALIBRATION else self._EVALUATION
+        found = next((root / name for name in names if (root / name).is_dir()), None)
+        return (found, False) if found else (root, True)
+
+    def _check_found(self, base: Path, files: list[tuple[Path, int]]) -> None:
+        if len(files) < 2:
+            raise UsageError(
+                f"found {len(files)} images in `{base}`",
+                cause=f"looked for {', '.join(sorted(_EXTENSIONS))} in {len(self.classes)} class folders",
+                hint="lay the images out as DATA/<class>/<image>.png",
+            )
+        empty = set(range(len(self.classes))) - {label for _, label in files}
+        if empty:
+            raise UsageError(
+                f"class folder `{self.classes[min(empty)]}` in `{base}` has no image",
+                hint="remove it or put images there",
+            )
+
+    def __len__(self) -> int:
+        """Return how many images the split has."""
+        return len(self.files)
+
+    def raw(self, index: int) -> NDArray[np.uint8]:
+        """Decode one image to uint8, height x width x 3."""
+        path = self.files[index][0]
+        try:
+            with Image.open(path) as image:
+                return np.asarray(image.convert("RGB"))
+        except (UnidentifiedImageError, OSError) as error:
+            raise UsageError(
+                f"`{path}` cannot be decoded as an image", cause=str(error), hint="remove or replace the file"
+            ) from error
+
+    def target(self, index: int) -> int:
+        """Return the class index: the position of the class folder in alphabetical order."""
+        return self.files[index][1]
