@@ -212,6 +212,44 @@ class DeviceProfile(Frozen):
     owned: OwnedPrice | None = None
 
 
+class RegionTable(Frozen):
+    """One figure by place: electricity or carbon by region, power usage effectiveness by kind of hosting."""
+
+    title: Text
+    figures: dict[str, Fact] = Field(min_length=1)
+
+
+class RegionProfile(Frozen):
+    """What a place adds to a device: the price of electricity, the building's overhead and the grid's carbon."""
+
+    name: str
+    electricity_usd_per_kwh: Fact
+    pue: Fact
+    carbon_g_per_kwh: Fact
+
+
+class IsaRule(Frozen):
+    """How much more arithmetic than fp32 a CPU does at a precision, at its peak.
+
+    Attributes:
+        flags: CPU flags, in Linux's spelling, that must all be there; none for what any CPU does.
+        ratio: Multiply-accumulates at this precision over fp32's, on the same CPU and the same vector width.
+        derivation: The arithmetic behind the ratio, shown to readers.
+    """
+
+    name: str
+    precision: Literal["fp32", "bf16", "fp16", "int8"]
+    flags: tuple[str, ...] = ()
+    ratio: Fact
+    derivation: str
+
+
+class IsaTable(Frozen):
+    """Every rule; of those whose flags a CPU has, the highest ratio of a precision applies."""
+
+    rules: tuple[IsaRule, ...] = Field(min_length=1)
+
+
 class CellSpec(Frozen):
     """One point of the matrix; its `key` names its files."""
 
