@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from leptonbench.atomic import FolderLock, make_folder, remove_leftovers, write_atomically
 from leptonbench.errors import StorageError, UsageError
+from leptonbench.exports.rows import record_row
 from leptonbench.paths import results_dir
 from leptonbench.registry import closest
-from leptonbench.schema import METRICS, SCHEMA_VERSION, CellRecord, CellSpec, Frozen, RoundRecord, RunManifest
-from leptonbench.store_format import F, Json, from_parquet, parse, read_json, to_parquet
+from leptonbench.schema import SCHEMA_VERSION, CellRecord, CellSpec, Frozen, RoundRecord, RunManifest
+from leptonbench.store_format import F, from_parquet, parse, read_json, to_parquet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -232,10 +233,10 @@ class RunStore:
         raise UsageError(f"no cell of `{self.path.name}` fits `{text}`", hint=hint)
 
     def frame(self) -> pd.DataFrame:
-        """Return one row a cell: its axes, status, and each metric with `_low`, `_high`, `_n` and `_provenance`."""
+        """Return one row a cell: its axes, status, and each metric with `_low`, `_high`, `_n`, `_provenance`, ..."""
         import pandas as pd
 
-        return pd.DataFrame([_row(record) for record in self.records()])
+        return pd.DataFrame([record_row(record) for record in self.records()])
 
     def _keys(self) -> Iterator[str]:
         planned = [cell.key for cell in self.manifest.cells]
@@ -274,14 +275,3 @@ class RunStore:
             self._lock = FolderLock(self.path)
             for folder in (self.path, self.path / "cells", *self.path.glob("rounds/*"), *self.path.glob("samples/*")):
                 remove_leftovers(folder)
-
-
-def _row(record: CellRecord) -> Json:
-    row: Json = record.cell.model_dump(mode="json")
-    row |= {"status": record.status.value, "reason": record.reason.code if record.reason else None}
-    for tag in [*METRICS, *sorted(set(record.metrics) - set(METRICS))]:
-        quantity = record.metrics.get(tag)
-        row[tag] = quantity.value if quantity else None
-        for part in ("low", "high", "n", "provenance"):
-            row[f"{tag}_{part}"] = getattr(quantity, part) if quantity else None
-    return row
