@@ -1,0 +1,197 @@
+"""What the records say to someone who has to choose. Pure: records in, answers out, no language."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from leptonbench.report.numbers import Ratio, bounds, clearly_better, lower_is_better, ratio
+from leptonbench.schema import CellRecord, Quantity, RunManifest, Scenario, Status
+
+
+class Question(StrEnum):
+    """What a buyer asks."""
+
+    FASTEST = "fastest"
+    CHEAPEST = "cheapest"
+    FRUGAL = "frugal"
+
+
+class Rule(NamedTuple):
+    """How one question is answered: by which metric, in which scenario first, among which cells."""
+
+    question: Question
+    metric: str
+    scenarios: tuple[Scenario, ...]
+    needs_target: bool
+
+
+_SINGLE, _MULTI, _SERVER, _OFFLINE = (
+    Scenario.SINGLE_STREAM,
+    Scenario.MULTI_STREAM,
+    Scenario.SERVER,
+    Scenario.OFFLINE,
+)
+RULES = (
+    Rule(Question.FASTEST, "latency_p50", (_SINGLE, _MULTI, _SERVER, _OFFLINE), needs_target=False),
+    Rule(Question.CHEAPEST, "cost_per_million", (_SERVER, _SINGLE, _MULTI, _OFFLINE), needs_target=True),
+    Rule(Question.FRUGAL, "energy_per_inference", (_SINGLE, _SERVER, _MULTI, _OFFLINE), needs_target=False),
+)
+
+
+class Answer(NamedTuple):
+    """The answer to one question for one workload.
+
+    Attributes:
+        best: The cell with the best value, or `None` where no cell qualifies.
+        tied: Cells whose intervals overlap with the best one's: not distinguishable from it.
+        next_clear: The best of those that are clearly worse.
+        times: How many times as much `next_clear` takes.
+        candidates: How many cells have the metric at all in this scenario.
+        rejected_quality: Of those, how many miss the quality floor or have no verdict on it.
+        rejected_target: Of those accurate enough, how many miss the latency target.
+    """
+
+    rule: Rule
+    workload: str
+    scenario: Scenario | None
+    best: CellRecord | None
+    tied: tuple[CellRecord, ...] = ()
+    next_clear: CellRecord | None = None
+    times: Ratio | None = None
+    candidates: int = 0
+    rejected_quality: int = 0
+    rejected_target: int = 0
+
+
+def metric_of(record: CellRecord, tag: str) -> Quantity | None:
+    """Return a metric that has a value, else `None`."""
+    quantity = record.metrics.get(tag)
+    return quantity if quantity is not None and quantity.value is not None else None
+
+
+def _worth(record: CellRecord, tag: str) -> float:
+    value = record.metrics[tag].value or 0.0
+    return value if lower_is_better(tag) else -value
+
+
+def answer(rule: Rule, workload: str, records: Sequence[CellRecord]) -> Answer:
+    """Answer one question for one workload, in the first scenario of the rule that has a qualifying cell.
+
+    Only cells with status `ok` are considered: an invalid measurement is shown, never recommended.
+    """
+    fallback: Answer | None = None
+    for scenario in rule.scenarios:
+        pool = [
+            record
+            for record in records
+            if record.cell.workload == workload
+            and record.cell.scenario is scenario
+            and record.status is Status.OK
+            and metric_of(record, rule.metric) is not None
+        ]
+        found = _rank(rule, workload, scenario, pool)
+        if found.best is not None:
+            return found
+        if pool and fallback is None:
+            fallback = found
+    return fallback or Answer(rule, workload, None, None)
+
+
+def _rank(rule: Rule, workload: str, scenario: Scenario, pool: list[CellRecord]) -> Answer:
+    accurate = [record for record in pool if record.meets_quality]
+    good = [record for record in accurate if record.meets_target] if rule.needs_target else accurate
+    nothing = Answer(
+        rule,
+        workload,
+        scenario,
+        None,
+        candidates=len(pool),
+        rejected_quality=len(pool) - len(accurate),
+        rejected_target=len(accurate) - len(good),
+    )
+    if not good:
+        return nothing
+    tag = rule.metric
+    best, *others = sorted(good, key=lambda record: (_worth(record, tag), record.cell.key))
+    clear = [record for record in others if clearly_better(tag, best.metrics[tag], record.metrics[tag])]
+    tied = tuple(record for record in others if record not in clear)
+    times = ratio(clear[0].metrics[tag], best.metrics[tag]) if clear else None
+    return nothing._replace(best=best, tied=tied, next_clear=clear[0] if clear else None, times=times)
+
+
+class Verdict(StrEnum):
+    """Whether a compression is worth it in one cell."""
+
+    PAYS = "pays"
+    INDISTINCT = "indistinct"
+    SLOWER = "slower"
+    INACCURATE = "inaccurate"
+    UNKNOWN = "unknown"
+
+
+def compression_verdict(record: CellRecord) -> Verdict:
+    """Judge one compressed cell: accurate enough first, then clearly faster than the uncompressed model or not."""
+    if record.meets_quality is False:
+        return Verdict.INACCURATE
+    speedup = metric_of(record, "speedup")
+    if speedup is None or record.status is not Status.OK or record.meets_quality is None:
+        return Verdict.UNKNOWN
+    low, high = bounds(speedup)
+    if low > 1:
+        return Verdict.PAYS
+    return Verdict.SLOWER if high < 1 else Verdict.INDISTINCT
+
+
+class Judged(NamedTuple):
+    """One compressed cell with its verdict and its size against the uncompressed model's."""
+
+    record: CellRecord
+    verdict: Verdict
+    smaller: float | None
+
+
+def judge_compressions(manifest: RunManifest, workload: str, records: Sequence[CellRecord]) -> list[Judged]:
+    """Judge every compressed cell of a workload in the first scenario, by MLPerf's order, that has speedups."""
+    baselines = {variant.name for variant in manifest.variants if not variant.steps}
+    mine = [record for record in records if record.cell.workload == workload]
+    sizes = [_size(record) for record in mine if record.cell.variant in baselines]
+    baseline_size = next((size for size in sizes if size), None)
+    for scenario in RULES[0].scenarios:
+        here = [record for record in mine if record.cell.scenario is scenario and record.cell.variant not in baselines]
+        compressed = [record for record in here if record.status in (Status.OK, Status.INVALID)]
+        if any(metric_of(record, "speedup") for record in compressed):
+            return [_judge(record, baseline_size) for record in compressed]
+    return []
+
+
+def _size(record: CellRecord) -> float | None:
+    size = metric_of(record, "model_size")
+    return size.value if size else None
+
+
+def _judge(record: CellRecord, baseline_size: float | None) -> Judged:
+    size = _size(record)
+    return Judged(record, compression_verdict(record), baseline_size / size if baseline_size and size else None)
+
+
+class ReasonGroup(NamedTuple):
+    """Cells that are not there for one and the same reason."""
+
+    status: Status
+    code: str
+    message: str
+    hint: str
+    records: tuple[CellRecord, ...]
+
+
+def absent_cells(records: Sequence[CellRecord]) -> list[ReasonGroup]:
+    """Group failed, invalid and skipped cells by status and reason, failures first."""
+    order = (Status.FAILED, Status.INVALID, Status.SKIPPED)
+    groups: dict[tuple[Status, str, str, str], list[CellRecord]] = {}
+    for record in sorted((r for r in records if r.status in order), key=lambda record: order.index(record.status)):
+        reason = record.reason
+        texts = (reason.code, reason.message, reason.hint) if reason else ("", "", "")
+        groups.setdefault((record.status, *texts), []).append(record)
+    return [ReasonGroup(*key, tuple(group)) for key, group in groups.items()]

@@ -1,0 +1,65 @@
+"""Small pieces of markup that sentences and templates share: a figure, a badge, a named cell."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from leptonbench.report.i18n import Translator
+from leptonbench.report.naming import anchor
+from leptonbench.report.numbers import Figure, Ratio, decimals_for, figure, write
+from leptonbench.schema import CellRecord, Provenance
+
+LETTER = {kind: kind.value[0].upper() for kind in Provenance}
+
+
+def badge(translate: Translator, kind: Provenance) -> Markup:
+    """Return a provenance badge: letter, shape (by style sheet) and colour, with the word as its title."""
+    return Markup('<abbr class="pv pv-{}" title="{}">{}</abbr>').format(
+        kind.value[0], translate(f"provenance.{kind.value}"), LETTER[kind]
+    )
+
+
+def data(shown: Figure) -> Markup:
+    """Return a number as `<data>`: the text for people, the exact SI value for machines.
+
+    Raises:
+        ValueError: If the figure has no value.
+    """
+    if shown.value is None:
+        raise ValueError(f"{shown.tag} has no value to show")
+    return Markup('<data value="{}">{}</data>').format(repr(shown.value), shown.text)
+
+
+def interval(shown: Figure) -> Markup:
+    """Return `low to high` with exact ends for machines; empty where there is no interval."""
+    if not shown.has_interval:
+        return Markup("")
+    return Markup('<span class="i"><data value="{}">{}</data>\u2013<data value="{}">{}</data></span>').format(
+        repr(shown.low), shown.low_text, repr(shown.high), shown.high_text
+    )
+
+
+def amount(translate: Translator, record: CellRecord, tag: str) -> Markup:
+    """Return a metric in prose: value, unit, interval, n and provenance, e.g. `7.06 ms (7.01-7.13, n = 5, M)`."""
+    shown = figure(tag, record.metrics[tag])
+    value = Markup("<b>{}\u00a0{}</b>").format(data(shown), shown.unit) if shown.unit else data(shown)
+    parts = [interval(shown)] if shown.has_interval else [translate("prose.no_interval")]
+    if shown.n is not None:
+        parts.append(translate("prose.n", n=shown.n))
+    if shown.provenance is not None:
+        parts.append(translate(f"provenance.{shown.provenance.value}"))
+    return translate("prose.amount", value=value, facts=translate("list.between").join(parts))
+
+
+def times(translate: Translator, ratio: Ratio) -> Markup:
+    """Return a ratio in prose with its interval."""
+    decimals = max(decimals_for(ratio.value), 0)
+    value = write(ratio.value, decimals)
+    if ratio.low is None or ratio.high is None:
+        return translate("prose.ratio_bare", value=value)
+    return translate("prose.ratio", value=value, low=write(ratio.low, decimals), high=write(ratio.high, decimals))
+
+
+def cell_link(record: CellRecord, name: str) -> Markup:
+    """Return a cell's name as a link to its details."""
+    return Markup('<a class="cell" href="#{}">{}</a>').format(anchor(record.cell), name)

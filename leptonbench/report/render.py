@@ -1,0 +1,189 @@
+"""View model to one self-contained HTML page: templates, inlined assets, packed records, a strict policy by hash."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+from markupsafe import Markup
+
+from leptonbench.errors import StorageError
+from leptonbench.paths import data_root
+from leptonbench.report import fragments
+from leptonbench.report.charts import MARKERS, PALETTE_SIZE
+from leptonbench.report.i18n import HTML_LANG, LANGUAGES, Translator
+from leptonbench.report.naming import anchor
+from leptonbench.report.numbers import figure, plain
+from leptonbench.report.view import ReportView, build_view
+from leptonbench.schema import METRICS, CellRecord, RunManifest
+
+PLAIN_RECORDS_BYTES = 24_000
+"""Records up to this size are embedded as readable JSON; larger ones are compressed."""
+
+PACK_DETAILS_ABOVE = 80
+"""With more cells than this, details are compressed too and unfold by script: the file stays small enough to mail."""
+
+
+class Packed(NamedTuple):
+    """Text embedded in the page: JSON as it is, or gzip in base64."""
+
+    kind: str
+    text: Markup
+
+
+def pack(text: str, *, plain_below: int = 0) -> Packed:
+    """Return `text` for a data block in the page; compressed from `plain_below` bytes on.
+
+    The compressed form holds no time stamp: the same text packs to the same bytes.
+    """
+    raw = text.encode()
+    if len(raw) < plain_below:
+        safe = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+        return Packed("application/json", Markup(safe))
+    return Packed("application/gzip", Markup(base64.b64encode(gzip.compress(raw, 9, mtime=0)).decode()))
+
+
+def csp_hash(text: str) -> str:
+    """Return the Content-Security-Policy source of one inline style sheet or script."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def records_json(manifest: RunManifest, records: Sequence[CellRecord]) -> str:
+    """Return the manifest and the records as the page embeds and saves them."""
+    document = {
+        "manifest": manifest.model_dump(mode="json"),
+        "records": [record.model_dump(mode="json") for record in records],
+    }
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(data_root() / "reports" / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.globals.update(
+        anchor=anchor,
+        data=fragments.data,
+        figure=figure,
+        interval=fragments.interval,
+        markers=MARKERS,
+        metrics=METRICS,
+        palette=range(PALETTE_SIZE),
+        plain=plain,
+    )
+    environment.filters["exact"] = repr
+    return environment
+
+
+def _asset(name: str) -> str:
+    path = data_root() / "reports" / "assets" / name
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"cannot read the report's `{name}`", cause=str(error), hint="reinstall leptonbench"
+        ) from error
+
+
+def _body(view: ReportView, translate: Translator, *, pack_details: bool) -> Markup:
+    """Return everything inside the page's body in one language."""
+    environment = _environment()
+    context: dict[str, Any] = {
+        "view": view,
+        "t": translate,
+        "badge": lambda kind: fragments.badge(translate, kind),
+        "lang": translate.lang,
+    }
+    details = environment.get_template("details.html.j2").render(context)
+    context["details"] = None if pack_details else Markup(details)
+    context["packed_details"] = pack(details) if pack_details else None
+    return Markup(environment.get_template("body.html.j2").render(context))
+
+
+def render_report(manifest: RunManifest, records: Sequence[CellRecord], *, lang: str = "en") -> str:
+    """Return the report of one run as one HTML page that needs nothing else and makes no request.
+
+    The page is written in `lang`; the other language travels with it, compressed, for the reader to switch to. The
+    same manifest and records give the same bytes.
+
+    Args:
+        manifest: The run.
+        records: Its cells' records; the report shows all of them, whatever their status.
+        lang: `en` or `zh`.
+
+    Raises:
+        UsageError: If there is no such language.
+        StorageError: If the report's own templates or messages cannot be read.
+    """
+    translate = Translator(lang)
+    big = len(records) > PACK_DETAILS_ABOVE
+    other = next(name for name in LANGUAGES if name != lang)
+    bodies = {
+        name: _body(build_view(manifest, records, translator), translator, pack_details=big)
+        for name, translator in ((lang, translate), (other, Translator(other)))
+    }
+    style, script = _asset("report.css"), _asset("report.js")
+    return _environment().get_template("page.html.j2").render(
+        t=translate,
+        html_lang=HTML_LANG[lang],
+        other_lang=HTML_LANG[other],
+        title=translate("page.title", title=translate.text(manifest.suite.title), run=manifest.run_id),
+        body=bodies[lang],
+        other=pack(bodies[other]),
+        records=pack(records_json(manifest, records), plain_below=PLAIN_RECORDS_BYTES),
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=csp_hash(style),
+        script_hash=csp_hash(script),
+        file_stem=f"leptonbench-{manifest.run_id}",
+    )
+
+
+def write_report(manifest: RunManifest, records: Sequence[CellRecord], *, out: Path, lang: str = "en") -> Path:
+    """Write the report to `out`, whole or not at all, and return its path.
+
+    Missing parent folders are made.
+
+    Raises:
+        StorageError: If the file cannot be written there.
+        UsageError: If there is no such language.
+    """
+    page = render_report(manifest, records, lang=lang)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _replace(out, page)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write the report to `{out}`",
+            cause=error.strerror or str(error),
+            hint="choose another place with `--out FILE`",
+        ) from error
+    return out
+
+
+def _replace(out: Path, page: str) -> None:
+    handle, name = tempfile.mkstemp(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            stream.write(page)
+        temporary.chmod(0o644)
+        temporary.replace(out)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

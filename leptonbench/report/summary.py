@@ -1,0 +1,183 @@
+"""Answers to sentences, from templates in the reader's language."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from leptonbench.report.choice import (
+    RULES,
+    Answer,
+    Judged,
+    Verdict,
+    absent_cells,
+    answer,
+    judge_compressions,
+)
+from leptonbench.report.fragments import amount, cell_link, times
+from leptonbench.report.i18n import Translator
+from leptonbench.report.naming import Namer, ordered
+from leptonbench.report.numbers import figure, plain
+from leptonbench.schema import CellRecord, RunManifest, WorkloadSpec
+
+
+class Line(NamedTuple):
+    """One question with its answer; `muted` where nothing qualifies."""
+
+    question: Markup
+    sentences: tuple[Markup, ...]
+    muted: bool = False
+
+
+class WorkloadSummary(NamedTuple):
+    """Everything decided for one workload."""
+
+    name: str
+    title: str
+    criteria: Markup
+    lines: tuple[Line, ...]
+
+
+class Summariser:
+    """Write the decision summary of one run in one language."""
+
+    def __init__(
+        self, manifest: RunManifest, records: Sequence[CellRecord], translate: Translator, namer: Namer
+    ) -> None:
+        self._manifest = manifest
+        self._records = records
+        self._t = translate
+        self._namer = namer
+
+    def summaries(self) -> list[WorkloadSummary]:
+        """Return one summary per workload that has records."""
+        specs = {spec.name: spec for spec in self._manifest.workloads}
+        names = ordered((record.cell.workload for record in self._records), list(specs))
+        return [self._workload(name, specs.get(name)) for name in names]
+
+    def absent(self) -> list[Markup]:
+        """Return one sentence per reason for which cells failed, are invalid or were skipped."""
+        sentences = []
+        for group in absent_cells(self._records):
+            cells = [
+                Markup("{} ({})").format(cell_link(record, self._namer.short(record.cell)), self._place(record))
+                for record in group.records
+            ]
+            head = self._t.count(f"absent.{group.status.value}", len(group.records), cells=self._t.join(cells))
+            why = self._t("absent.why", message=group.message) if group.message else self._t("absent.no_reason")
+            hint = self._t("absent.hint", hint=group.hint) if group.hint else Markup("")
+            sentences.append(head + why + hint)
+        return sentences
+
+    def _place(self, record: CellRecord) -> Markup:
+        return self._t(
+            "prose.place",
+            workload=record.cell.workload,
+            scenario=self._t(f"scenario.{record.cell.scenario.value}"),
+        )
+
+    def _workload(self, name: str, spec: WorkloadSpec | None) -> WorkloadSummary:
+        lines = [self._answer(answer(rule, name, self._records)) for rule in RULES]
+        judged = judge_compressions(self._manifest, name, self._records)
+        if judged:
+            lines.append(self._compression(judged))
+        title = self._t.text(spec.title) if spec else name
+        return WorkloadSummary(name, title, self._criteria(spec), tuple(lines))
+
+    def _criteria(self, spec: WorkloadSpec | None) -> Markup:
+        suite = self._manifest.suite
+        target = self._t(
+            "criteria.target",
+            target=plain(suite.latency_target_s, "s"),
+            percentile=f"p{suite.latency_percentile * 100:g}",
+        )
+        if spec is None:
+            return target
+        floor = self._t(
+            "criteria.quality",
+            name=spec.quality.name,
+            floor=plain(spec.quality.floor, spec.quality.unit, "quality"),
+            drop=f"{spec.quality.max_drop * 100:g}\u00a0pp",
+        )
+        return self._t("criteria.both", quality=floor, target=target)
+
+    def _answer(self, found: Answer) -> Line:
+        question = self._t(f"question.{found.rule.question.value}")
+        if found.best is None:
+            return Line(question, (self._nothing(found),), muted=True)
+        tag = found.rule.metric
+        sentences = [
+            self._t(
+                "answer.best",
+                cell=self._strong(found.best),
+                metric=self._t.metric(tag),
+                amount=amount(self._t, found.best, tag),
+                scenario=self._t(f"scenario.{found.best.cell.scenario.value}"),
+            )
+        ]
+        sentences += self._quality(found.best)
+        sentences += self._followers(found, tag)
+        return Line(question, tuple(sentences))
+
+    def _quality(self, record: CellRecord) -> list[Markup]:
+        quality = record.metrics.get("quality")
+        if quality is None or quality.value is None:
+            return []
+        shown = figure("quality", quality)
+        name = quality.name or self._t.metric("quality")
+        return [self._t("answer.quality", name=name, value=f"{shown.text}\u00a0{shown.unit}")]
+
+    def _followers(self, found: Answer, tag: str) -> list[Markup]:
+        sentences = []
+        if found.tied:
+            names = self._t.join([self._link(record) for record in found.tied[:3]])
+            key = "answer.tied_more" if len(found.tied) > 3 else "answer.tied"
+            sentences.append(self._t(key, cells=names, more=len(found.tied) - 3))
+        if found.next_clear is not None and found.times is not None:
+            link = self._link(found.next_clear)
+            sentences.append(self._t(f"answer.next.{found.rule.question.value}", cell=link, times=self._times(found)))
+        elif found.next_clear is not None:
+            sentences.append(self._t("answer.next.plain", cell=self._link(found.next_clear)))
+        elif not found.tied:
+            sentences.append(self._t("answer.alone"))
+        return sentences
+
+    def _times(self, found: Answer) -> Markup:
+        return times(self._t, found.times) if found.times is not None else Markup("")
+
+    def _nothing(self, found: Answer) -> Markup:
+        metric = self._t.metric(found.rule.metric)
+        if not found.candidates:
+            return self._t("nothing.no_number", metric=metric)
+        key = "nothing.quality" if found.rejected_quality == found.candidates else "nothing.target"
+        return self._t(key, candidates=found.candidates, quality=found.rejected_quality, target=found.rejected_target)
+
+    def _compression(self, judged: list[Judged]) -> Line:
+        sentences = []
+        for verdict in Verdict:
+            mine = [item for item in judged if item.verdict is verdict]
+            if mine:
+                items = self._t.join([self._item(item) for item in mine])
+                sentences.append(self._t(f"compression.{verdict.value}", items=items))
+        return Line(self._t("question.compression"), tuple(sentences))
+
+    def _item(self, item: Judged) -> Markup:
+        facts = []
+        for tag in ("speedup", "quality_delta"):
+            quantity = item.record.metrics.get(tag)
+            if quantity is not None and quantity.value is not None:
+                shown = figure(tag, quantity)
+                ends = self._t("prose.ends", low=shown.low_text, high=shown.high_text) if shown.has_interval else ""
+                facts.append(self._t(f"compression.fact.{tag}", value=shown.text, ends=ends))
+        if item.smaller is not None:
+            facts.append(self._t("compression.fact.size", value=f"{item.smaller:.1f}"))
+        link = self._link(item.record)
+        return self._t("compression.item", cell=link, facts=self._t("list.between").join(facts)) if facts else link
+
+    def _link(self, record: CellRecord) -> Markup:
+        return cell_link(record, self._namer.short(record.cell))
+
+    def _strong(self, record: CellRecord) -> Markup:
+        return Markup("<strong>{}</strong>").format(self._link(record))

@@ -1,0 +1,176 @@
+"""The comparison table: one per workload and scenario, so that a column has one unit and one meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from leptonbench.report.naming import SCENARIO_ORDER, Namer, anchor, ordered
+from leptonbench.report.numbers import Figure, Scale, clearly_better, figure, lower_is_better, scale_for
+from leptonbench.schema import METRICS, CellRecord, Provenance, Quantity, RunManifest, Scenario, Status
+
+COLUMNS = (
+    "latency_p50",
+    "latency_p90",
+    "latency_p99",
+    "throughput",
+    "energy_per_inference",
+    "cost_per_million",
+    "quality",
+    "quality_delta",
+    "speedup",
+    "theoretical_speedup",
+    "peak_memory",
+    "model_size",
+)
+STATUS_ORDER = (Status.OK, Status.INVALID, Status.FAILED, Status.SKIPPED)
+
+
+class Column(NamedTuple):
+    """One metric's column: its tag, display unit and which way is better (`None`: neither)."""
+
+    tag: str
+    unit: str
+    lower_is_better: bool | None
+
+
+class TableCell(NamedTuple):
+    """One figure of a row; `best` only if its interval clears the next; `footnote` numbers the reason of a gap."""
+
+    figure: Figure
+    best: bool
+    footnote: int | None
+
+
+class Row(NamedTuple):
+    """One configuration."""
+
+    record: CellRecord
+    name: str
+    qualifiers: str
+    anchor: str
+    cells: tuple[TableCell, ...]
+    provenances: tuple[Provenance, ...]
+    n: int | None
+
+
+class Group(NamedTuple):
+    """All configurations of one workload in one scenario.
+
+    Attributes:
+        hidden: Columns that no row has, each with its reasons.
+        footnotes: Reasons of the gaps that are left, in order of their numbers (from 1).
+    """
+
+    id: str
+    workload: str
+    scenario: Scenario
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    hidden: tuple[tuple[str, tuple[str, ...]], ...]
+    footnotes: tuple[str, ...]
+
+
+def build_groups(manifest: RunManifest, records: Sequence[CellRecord], namer: Namer) -> list[Group]:
+    """Return the tables in the suite's order of workloads and MLPerf's order of scenarios."""
+    workloads = ordered((record.cell.workload for record in records), [spec.name for spec in manifest.workloads])
+    groups: list[Group] = []
+    for workload in workloads:
+        for scenario in SCENARIO_ORDER:
+            mine = [r for r in records if r.cell.workload == workload and r.cell.scenario is scenario]
+            if mine:
+                groups.append(_group(f"t{len(groups) + 1}", _sorted(manifest, mine), namer))
+    return groups
+
+
+def _sorted(manifest: RunManifest, records: Sequence[CellRecord]) -> list[CellRecord]:
+    backends = ordered((record.cell.backend for record in records), manifest.suite.backends)
+    variants = ordered((record.cell.variant for record in records), [spec.name for spec in manifest.variants])
+
+    def place(record: CellRecord) -> tuple[bool, int, int, str]:
+        cell = record.cell
+        absent = record.status in (Status.FAILED, Status.SKIPPED)
+        return (absent, variants.index(cell.variant), backends.index(cell.backend), cell.key)
+
+    return sorted(records, key=place)
+
+
+def _quantities(records: Sequence[CellRecord], tag: str) -> list[Quantity]:
+    return [record.metrics[tag] for record in records if tag in record.metrics]
+
+
+def _values(records: Sequence[CellRecord], tag: str) -> list[float]:
+    return [quantity.value for quantity in _quantities(records, tag) if quantity.value is not None]
+
+
+def _group(group_id: str, records: list[CellRecord], namer: Namer) -> Group:
+    shown = [tag for tag in COLUMNS if _values(records, tag)]
+    present = [record for record in records if record.metrics]
+    hidden = tuple((tag, _reasons(present, tag)) for tag in COLUMNS if tag not in shown) if present else ()
+    scales = {tag: scale_for(tag, METRICS[tag].unit, _values(records, tag)) for tag in shown}
+    best = {tag: best_key(records, tag) for tag in shown}
+    footnotes: list[str] = []
+    rows = tuple(_row(record, scales, best, footnotes, namer) for record in records)
+    columns = tuple(Column(tag, scales[tag].unit, lower_is_better(tag)) for tag in shown)
+    cell = records[0].cell
+    return Group(group_id, cell.workload, cell.scenario, columns, rows, hidden, tuple(footnotes))
+
+
+def _reasons(records: Sequence[CellRecord], tag: str) -> tuple[str, ...]:
+    reasons = dict.fromkeys(quantity.why_null or "" for quantity in _quantities(records, tag))
+    return tuple(reason for reason in reasons if reason)
+
+
+def best_key(records: Sequence[CellRecord], tag: str) -> str | None:
+    """Return the key of the cell whose metric clears every other's interval; `None` if none does or there is one."""
+    rivals = [
+        record
+        for record in records
+        if record.status is Status.OK and tag in record.metrics and record.metrics[tag].value is not None
+    ]
+    for one in rivals:
+        others = [record.metrics[tag] for record in rivals if record is not one]
+        if others and all(clearly_better(tag, one.metrics[tag], other) for other in others):
+            return one.cell.key
+    return None
+
+
+def _row(
+    record: CellRecord,
+    scales: dict[str, Scale],
+    best: dict[str, str | None],
+    footnotes: list[str],
+    namer: Namer,
+) -> Row:
+    cells = []
+    for tag, scale in scales.items():
+        quantity = record.metrics.get(tag)
+        if quantity is None:
+            quantity = Quantity.null(METRICS[tag].unit, "not recorded")
+        shown = figure(tag, quantity, scale)
+        note = _footnote(shown.why, footnotes) if record.metrics and shown.value is None else None
+        cells.append(TableCell(shown, best[tag] == record.cell.key, note))
+    provenances = {cell.figure.provenance for cell in cells if cell.figure.value is not None}
+    return Row(
+        record,
+        namer.short(record.cell),
+        namer.qualifiers(record.cell),
+        anchor(record.cell),
+        tuple(cells),
+        tuple(kind for kind in Provenance if kind in provenances),
+        _rounds_behind(record),
+    )
+
+
+def _footnote(why: str, footnotes: list[str]) -> int:
+    if why not in footnotes:
+        footnotes.append(why)
+    return footnotes.index(why) + 1
+
+
+def _rounds_behind(record: CellRecord) -> int | None:
+    for tag in ("latency_p50", "throughput"):
+        quantity = record.metrics.get(tag)
+        if quantity is not None and quantity.value is not None:
+            return quantity.n
+    return None

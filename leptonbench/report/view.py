@@ -1,0 +1,154 @@
+"""Record to view model: everything the templates show, computed once, no markup decisions left but layout."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from leptonbench.report.details import CellDetail, SettingRow, build_details, settings_rows
+from leptonbench.report.i18n import Translator
+from leptonbench.report.naming import Namer, ordered
+from leptonbench.report.numbers import plain
+from leptonbench.report.plots import ChartGroup, Legend, build_charts, make_legend
+from leptonbench.report.summary import Summariser, WorkloadSummary
+from leptonbench.report.table import STATUS_ORDER, Group, build_groups
+from leptonbench.schema import CellRecord, Notice, Provenance, RunManifest, Status
+
+
+class Trust(NamedTuple):
+    """What a reader weighs before believing anything below."""
+
+    schema_version: int
+    commit: str
+    dirty: bool | None
+    machine: str
+    provenances: tuple[tuple[Provenance, int], ...]
+    absent: int
+    statuses: tuple[tuple[Status, int], ...]
+    notices: tuple[Notice, ...]
+    cell_notices: tuple[tuple[str, int], ...]
+
+    @property
+    def alarming(self) -> bool:
+        """Tell whether the red band is shown."""
+        broken = any(status in (Status.FAILED, Status.INVALID) and n for status, n in self.statuses)
+        return broken or bool(self.notices) or bool(self.dirty)
+
+
+class FilterAxis(NamedTuple):
+    """Chips of one axis; `values` are as written in the rows' data attributes."""
+
+    axis: str
+    values: tuple[str, ...]
+
+
+class ReportView(NamedTuple):
+    """The whole page."""
+
+    manifest: RunManifest
+    title: str
+    description: str
+    trust: Trust
+    summaries: tuple[WorkloadSummary, ...]
+    absent: tuple[Markup, ...]
+    groups: tuple[Group, ...]
+    filters: tuple[FilterAxis, ...]
+    legend: Legend
+    charts: tuple[ChartGroup, ...]
+    details: tuple[CellDetail, ...]
+    workload_titles: dict[str, str]
+    environment: tuple[tuple[str, str], ...]
+    state: tuple[tuple[str, str], ...]
+    settings: tuple[SettingRow, ...]
+
+
+def build_view(manifest: RunManifest, records: Sequence[CellRecord], translate: Translator) -> ReportView:
+    """Return the view model of one run in one language."""
+    namer = Namer([record.cell for record in records])
+    groups = build_groups(manifest, records, namer)
+    legend = make_legend(manifest, records)
+    in_order = [row.record for group in groups for row in group.rows]
+    summariser = Summariser(manifest, records, translate, namer)
+    return ReportView(
+        manifest=manifest,
+        title=translate.text(manifest.suite.title),
+        description=translate.text(manifest.suite.description),
+        trust=_trust(manifest, records),
+        summaries=tuple(summariser.summaries()),
+        absent=tuple(summariser.absent()),
+        groups=tuple(groups),
+        filters=_filters(manifest, records),
+        legend=legend,
+        charts=tuple(build_charts(groups, legend, translate, namer)),
+        details=tuple(build_details(manifest, in_order, translate, namer)),
+        workload_titles=_workload_titles(manifest, records, translate),
+        environment=_environment(manifest),
+        state=_state(manifest),
+        settings=settings_rows(manifest.settings.requested, manifest.settings.effective),
+    )
+
+
+def _trust(manifest: RunManifest, records: Sequence[CellRecord]) -> Trust:
+    quantities = [quantity for record in records for quantity in record.metrics.values()]
+    counted = Counter(quantity.provenance for quantity in quantities if quantity.value is not None)
+    statuses = Counter(record.status for record in records)
+    noticed = Counter(code for record in records for code in _notice_codes(record))
+    identity = manifest.fingerprint.identity
+    parts = [identity.cpu_model, *identity.gpus]
+    return Trust(
+        schema_version=manifest.schema_version,
+        commit=(manifest.git_commit or "")[:10],
+        dirty=manifest.git_dirty,
+        machine=" + ".join(parts),
+        provenances=tuple((kind, counted[kind]) for kind in Provenance),
+        absent=sum(quantity.value is None for quantity in quantities),
+        statuses=tuple((status, statuses[status]) for status in STATUS_ORDER),
+        notices=manifest.notices,
+        cell_notices=tuple(sorted(noticed.items(), key=lambda item: (-item[1], item[0]))),
+    )
+
+
+def _notice_codes(record: CellRecord) -> set[str]:
+    in_rounds = {notice.code for item in record.rounds for notice in item.notices}
+    return in_rounds | {notice.code for notice in record.warnings}
+
+
+def _filters(manifest: RunManifest, records: Sequence[CellRecord]) -> tuple[FilterAxis, ...]:
+    cells = [record.cell for record in records]
+    axes = (
+        FilterAxis("backend", ordered((cell.backend for cell in cells), manifest.suite.backends)),
+        FilterAxis("variant", ordered((cell.variant for cell in cells), [spec.name for spec in manifest.variants])),
+        FilterAxis("scenario", ordered((cell.scenario.value for cell in cells), [])),
+        FilterAxis("status", ordered((record.status.value for record in records), [s.value for s in STATUS_ORDER])),
+    )
+    return tuple(axis for axis in axes if len(axis.values) > 1)
+
+
+def _workload_titles(manifest: RunManifest, records: Sequence[CellRecord], translate: Translator) -> dict[str, str]:
+    titles = {record.cell.workload: record.cell.workload for record in records}
+    return titles | {spec.name: translate.text(spec.title) for spec in manifest.workloads}
+
+
+def _environment(manifest: RunManifest) -> tuple[tuple[str, str], ...]:
+    identity = manifest.fingerprint.identity.model_dump()
+    packages = identity.pop("packages")
+    identity["memory_bytes"] = f"{plain(identity['memory_bytes'], 'B')} ({identity['memory_bytes']:,} B)"
+    identity["packages"] = [f"{name} {version}" for name, version in sorted(packages.items())]
+    return tuple((name, _listed(value)) for name, value in identity.items())
+
+
+def _state(manifest: RunManifest) -> tuple[tuple[str, str], ...]:
+    state = manifest.fingerprint.state.model_dump()
+    state["available_memory_bytes"] = plain(state["available_memory_bytes"], "B")
+    if state["cpu_frequency_hz"] is not None:
+        state["cpu_frequency_hz"] = plain(state["cpu_frequency_hz"], "Hz")
+    return tuple((name, _listed(value)) for name, value in state.items())
+
+
+def _listed(value: object) -> str:
+    if value is None or value == ():
+        return ""
+    return ", ".join(str(item) for item in value) if isinstance(value, list | tuple) else str(value)
