@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from leptonbench.registry import Registry
 from leptonbench.schema import CellRecord, RunManifest
 
-
 Exporter = Callable[[RunManifest, Sequence[CellRecord]], str]
 
 EXPORTERS: Registry[Exporter] = Registry(

@@ -1,0 +1,99 @@
+"""`leptonbench compare`: two runs side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from leptonbench.cli import console
+from leptonbench.cli.options import AsJson
+from leptonbench.errors import EXIT_INVALID, EXIT_OK
+
+if TYPE_CHECKING:
+    from leptonbench.comparison import CellComparison, Difference
+    from leptonbench.stats.interval import Interval
+
+
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="The baseline: a run folder, its name or `latest`.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The other run.")],
+    metric: Annotated[
+        str | None, typer.Option(metavar="TAG", help="What to compare; default: median latency, offline throughput.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Compare although the machines differ.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Compare two runs cell by cell.
+
+    Shown is B's value over A's, with its interval from the rounds. Runs made on machines that differ are incomparable
+    (exit code 3) unless you pass --force.
+    """
+    from leptonbench.comparison import as_document, compare_runs, identity_differences
+    from leptonbench.registry import unknown
+    from leptonbench.schema import METRICS, SCHEMA_VERSION
+    from leptonbench.store import RunStore, find_run
+
+    if metric is not None and metric not in METRICS:
+        raise unknown("metric", metric, METRICS)
+    first, second = RunStore.open(find_run(a)), RunStore.open(find_run(b))
+    differences = identity_differences(first.manifest.fingerprint.identity, second.manifest.fingerprint.identity)
+    comparable = force or not differences
+    cells = compare_runs(first.records(), second.records(), metric=metric) if comparable else []
+    if as_json:
+        console.document(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "a": str(first.path),
+                "b": str(second.path),
+                "comparable": not differences,
+                "differences": [item._asdict() for item in differences],
+                "cells": [as_document(item) for item in cells],
+            }
+        )
+    else:
+        _show_differences(differences, force=force)
+        if comparable:
+            _show_cells(cells)
+    return EXIT_OK if comparable else EXIT_INVALID
+
+
+def _show_differences(differences: list[Difference], *, force: bool) -> None:
+    if not differences:
+        return
+    word = "compared by force" if force else "incomparable"
+    console.say(f"{word}: the runs were made on machines that differ in {len(differences)} facts")
+    for item in differences:
+        console.say(f"  {item.field}: {item.a} | {item.b}")
+    if not force:
+        console.say("  hint: measure both on one machine, or pass `--force` and read the ratios with that in mind")
+
+
+def _show_cells(cells: list[CellComparison]) -> None:
+    if not cells:
+        console.say("the runs have no cell in common")
+        return
+    from leptonbench.cli.console import Column
+    from leptonbench.cli.wording import CellNames, number
+    from leptonbench.schema import METRICS
+
+    columns = [Column("cell"), Column("metric"), Column("A", True), Column("B", True), Column("B / A"), Column("B is")]
+    name = CellNames(item.cell for item in cells)
+    rows = [
+        [
+            name(item.cell),
+            METRICS[item.metric].title_en,
+            number(item.metric, item.a),
+            number(item.metric, item.b),
+            _ratio(item.ratio) if item.ratio else "-",
+            f"{item.verdict.value} ({item.why})" if item.why else item.verdict.value,
+        ]
+        for item in cells
+    ]
+    console.table(columns, rows)
+
+
+def _ratio(ratio: Interval) -> str:
+    if ratio.low is None or ratio.high is None:
+        return f"{ratio.value:.3f} n={ratio.n}"
+    return f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}] n={ratio.n}"

@@ -1,0 +1,146 @@
+"""`leptonbench run`: plan, prepare, measure, price and report."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from leptonbench.cli import console
+from leptonbench.cli.options import AsJson, parse_duration
+from leptonbench.cli.report import Language
+from leptonbench.errors import EXIT_INTERRUPTED, EXIT_INVALID, EXIT_OK
+
+if TYPE_CHECKING:
+    from leptonbench.harness.request import RunOutcome, RunRequest
+
+_AXES = ("workload", "variant", "backend", "device", "scenario")
+_NOT_PASSED = ("json", "as_json", "dry_run", "lang", "no_report")
+
+Names = list[str] | None
+Filter = "Keep only this {}; repeatable, or separated by commas."
+
+
+def run(
+    ctx: typer.Context,
+    suite: Annotated[str, typer.Option(metavar="NAME|FILE", help="What to run.")] = "manufacturing",
+    workload: Annotated[Names, typer.Option(metavar="NAME", help=Filter.format("workload"))] = None,
+    variant: Annotated[Names, typer.Option(metavar="NAME", help=Filter.format("variant"))] = None,
+    backend: Annotated[Names, typer.Option(metavar="NAME", help=Filter.format("backend"))] = None,
+    device: Annotated[Names, typer.Option(metavar="NAME", help=Filter.format("device"))] = None,
+    scenario: Annotated[Names, typer.Option(metavar="NAME", help=Filter.format("scenario"))] = None,
+    rounds: Annotated[int | None, typer.Option(metavar="N", min=3, help="Fresh processes a cell.")] = None,
+    duration: Annotated[str | None, typer.Option(metavar="TIME", help="Length of one timed window: 500ms, 2s.")] = None,
+    budget: Annotated[str | None, typer.Option(metavar="TIME", help="Upper bound for the whole run: 10m.")] = None,
+    round_timeout: Annotated[str | None, typer.Option(metavar="TIME", help="Longest a round may take: 5m.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="The run's folder; must be new or empty.")] = None,
+    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with an unfinished run.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Threads an inference may use; default: all cores.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the order and the arrivals.")] = 0,
+    executor: Annotated[str, typer.Option(metavar="NAME", help="Where rounds run.")] = "local",
+    model: Annotated[
+        str | None, typer.Option(metavar="PATH|ID", help="Your own model: folder, hub id or ONNX.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", exists=True, help="Your own data: images in a folder a class.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show cells, skips and time; measure nothing.")] = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Write no report at the end.")] = False,
+    lang: Language = "en",
+    as_json: AsJson = False,
+) -> int:
+    """Measure a suite and report on it."""
+    from leptonbench.harness.request import RunRequest
+    from leptonbench.store import find_run
+
+    typed = {"workload": workload, "variant": variant, "backend": backend, "device": device, "scenario": scenario}
+    request = RunRequest(
+        suite=suite,
+        filters={axis: kept for axis, names in typed.items() if (kept := _split(names))},
+        rounds=rounds,
+        duration_s=parse_duration(duration) if duration else None,
+        budget_s=parse_duration(budget) if budget else None,
+        out=out,
+        resume=find_run(resume) if resume else None,
+        threads=threads,
+        seed=seed,
+        executor=executor,
+        model=model,
+        data=data,
+        round_timeout_s=parse_duration(round_timeout) if round_timeout else None,
+        passed=_passed(ctx),
+        command=("leptonbench", *sys.argv[1:]),
+    )
+    if dry_run:
+        return _dry_run(request, as_json=as_json)
+    outcome = _execute(request, quiet=as_json)
+    if outcome is None:
+        return EXIT_INTERRUPTED
+    return _finish(outcome, report_lang=None if no_report else lang, as_json=as_json)
+
+
+def _split(names: Names) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part for name in names or () for part in name.split(",") if part))
+
+
+def _passed(ctx: typer.Context) -> dict[str, Any]:
+    """Return the options that the user typed, apart from those that change nothing in the run."""
+    typed = {}
+    for name, value in ctx.params.items():
+        source = ctx.get_parameter_source(name)
+        if name not in _NOT_PASSED and source is not None and source.name == "COMMANDLINE":
+            typed[name] = str(value) if isinstance(value, Path) else value
+    return typed
+
+
+def _execute(request: RunRequest, *, quiet: bool) -> RunOutcome | None:
+    """Run it, or return `None` if the user interrupted it."""
+    from leptonbench.cli.progress import make_progress
+    from leptonbench.harness.request import Silent
+    from leptonbench.harness.run import execute
+
+    try:
+        if quiet:
+            return execute(request, Silent())
+        with make_progress() as progress:
+            return execute(request, progress)
+    except KeyboardInterrupt:
+        folder = request.resume or request.out or "latest"
+        console.say(f"interrupted; what was completed is kept: go on with `leptonbench run --resume {folder}`")
+        return None
+
+
+def _dry_run(request: RunRequest, *, as_json: bool) -> int:
+    from leptonbench.cli.plan_view import plan_document, show_plan
+    from leptonbench.harness.run import plan
+
+    planned = plan(request)
+    if as_json:
+        console.document(plan_document(planned))
+    else:
+        show_plan(planned)
+    return EXIT_OK
+
+
+def _finish(outcome: RunOutcome, *, report_lang: str | None, as_json: bool) -> int:
+    """Show what came out; the last line is where the report is."""
+    from leptonbench.cli.plan_view import outcome_document, show_outcome
+
+    if not as_json:
+        show_outcome(outcome)
+    path = _write_report(outcome, report_lang) if report_lang else None
+    if as_json:
+        console.document(outcome_document(outcome, path))
+    else:
+        console.out(f"report: {path}" if path else f"run: {outcome.path.absolute()}")
+    return EXIT_OK if outcome.clean else EXIT_INVALID
+
+
+def _write_report(outcome: RunOutcome, lang: str) -> Path:
+    from leptonbench.report import write_report
+
+    return write_report(outcome.manifest, outcome.records, lang=lang, out=(outcome.path / "report.html").absolute())
