@@ -26,6 +26,7 @@ MARKERS = (
     "M-2.5-4.4H2.5L5 0 2.5 4.4H-2.5L-5 0Z",
 )
 PALETTE_SIZE = 8
+CROWDED = 24  # above so many points only those on the front are labelled
 
 
 class ChartPoint(NamedTuple):
@@ -40,8 +41,6 @@ class ChartPoint(NamedTuple):
     y: float
     y_low: float
     y_high: float
-    backend: str
-    variant: str
     colour: int
     marker: int
     provenance: Provenance
@@ -79,6 +78,7 @@ def pareto_svg(chart_id: str, points: Sequence[ChartPoint], x_tag: str, y_tag: s
     y_axis = make_axis(y_tag, METRICS[y_tag].unit, [v for p in points for v in (p.y, p.y_low, p.y_high)], BOTTOM, TOP)
     body = [
         _frame(x_axis, y_axis, texts),
+        _corner(points, x_axis, y_axis, texts.better),
         *_fronts(points, x_axis, y_axis),
         *_marks(points, x_axis, y_axis),
         *_labels(points, x_axis, y_axis),
@@ -104,7 +104,6 @@ def _frame(x_axis: Axis, y_axis: Axis, texts: ChartTexts) -> str:
         f'<g class="tx">{words}</g><g class="ty">{sides}</g>'
         f'<text class="name e" x="{_n(RIGHT)}" y="{HEIGHT - 5}">{escape(_arrow(x_axis.tag, "←", "→"))}{escape(x_name)}'
         f'</text><text class="name" x="4" y="14">{escape(_arrow(y_axis.tag, "↓", "↑"))}{escape(y_name)}</text>'
-        f"{_corner(x_axis.tag, y_axis.tag, texts.better)}"
     )
 
 
@@ -112,11 +111,22 @@ def _arrow(tag: str, lower: str, higher: str) -> str:
     return f"{lower if lower_is_better(tag) else higher} "
 
 
-def _corner(x_tag: str, y_tag: str, better: str) -> str:
-    left, bottom = lower_is_better(x_tag), lower_is_better(y_tag)
-    x, side = (LEFT + 6, "") if left else (RIGHT - 6, " e")
-    y = BOTTOM - 7 if bottom else TOP + 12
+def _corner(points: Sequence[ChartPoint], x_axis: Axis, y_axis: Axis, better: str) -> str:
+    """Name the corner where the better choices lie, unless a marker is there."""
+    if _corner_taken(points, x_axis, y_axis):
+        return ""
+    x, y, side = _corner_place(x_axis, y_axis)
     return f'<text class="better{side}" x="{_n(x)}" y="{_n(y)}">{escape(better)}</text>'
+
+
+def _corner_place(x_axis: Axis, y_axis: Axis) -> tuple[float, float, str]:
+    x, side = (LEFT + 6, "") if lower_is_better(x_axis.tag) else (RIGHT - 6, " e")
+    return x, BOTTOM - 7 if lower_is_better(y_axis.tag) else TOP + 12, side
+
+
+def _corner_taken(points: Sequence[ChartPoint], x_axis: Axis, y_axis: Axis) -> bool:
+    x, y, _ = _corner_place(x_axis, y_axis)
+    return any(abs(x_axis.place(p.x) - x) < 46 and abs(y_axis.place(p.y) - y) < 16 for p in points)
 
 
 def _fronts(points: Sequence[ChartPoint], x_axis: Axis, y_axis: Axis) -> list[str]:
@@ -154,9 +164,9 @@ def _marks(points: Sequence[ChartPoint], x_axis: Axis, y_axis: Axis) -> list[str
         state = "s" if point.front else "h"
         tip = f"{point.label}: {_tip(x_axis, point.x)}; {_tip(y_axis, point.y)}"
         marks.append(
-            f'<a href="#{point.anchor}" class="pt k{point.colour} {state} q-{point.provenance.value[0]}"'
-            f' data-b="{escape(point.backend)}" data-v="{escape(point.variant)}"><title>{escape(tip)}</title>'
-            f'<path class="bar" d="{bars}"/>'
+            f'<a href="#{point.anchor}" class="pt k{point.colour} {state} q-{point.provenance.value[0]}">'
+            f"<title>{escape(tip)}</title>"
+            f'<path d="{bars}"/>'
             f'<use href="#m{point.marker}" x="{_n(x)}" y="{_n(y)}"/></a>'
         )
     return marks
@@ -167,11 +177,15 @@ def _tip(axis: Axis, value: float) -> str:
 
 
 def _labels(points: Sequence[ChartPoint], x_axis: Axis, y_axis: Axis) -> list[str]:
-    ranked = sorted(points, key=lambda p: not p.front)
+    crowded = len(points) > CROWDED
+    ranked = sorted((p for p in points if p.front or not crowded), key=lambda p: not p.front)
     places = [(x_axis.place(p.x), y_axis.place(p.y), p.label) for p in ranked]
     obstacles = [
         Box(x_axis.place(p.x) - 1, min(_ends(p, y_axis)), x_axis.place(p.x) + 1, max(_ends(p, y_axis))) for p in points
     ]
+    if not _corner_taken(points, x_axis, y_axis):
+        x, y, _ = _corner_place(x_axis, y_axis)
+        obstacles.append(Box(x - 34, y - 10, x + 34, y + 4))
     frame = Box(LEFT + 2, TOP - 8, RIGHT + 6, BOTTOM - 2)
     found = place_labels(places, frame, obstacles)
     return [

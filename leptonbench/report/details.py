@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from leptonbench.report.charts import strip_svg
 from leptonbench.report.i18n import Translator
-from leptonbench.report.naming import Namer, anchor, repeat_command
+from leptonbench.report.naming import Namer, repeat_command
 from leptonbench.report.numbers import Figure, figure, plain
 from leptonbench.schema import METRICS, CellRecord, EnergyReading, Quantity, RoundRecord, RunManifest, StepSpec
 
@@ -73,7 +73,7 @@ def _detail(manifest: RunManifest, record: CellRecord, translate: Translator, na
     round_tags = tuple(tag for tag in METRICS if any(tag in item.values for item in record.rounds))
     return CellDetail(
         record=record,
-        anchor=anchor(record.cell),
+        anchor=namer.anchor(record.cell),
         name=namer.short(record.cell),
         metrics=tuple(row for row in rows if row.figure.value is not None),
         absent=tuple((why, tuple(some)) for why, some in absent.items()),

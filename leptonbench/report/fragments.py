@@ -5,7 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from leptonbench.report.i18n import Translator
-from leptonbench.report.naming import anchor
+from leptonbench.report.naming import Namer
 from leptonbench.report.numbers import Figure, Ratio, decimals_for, figure, write
 from leptonbench.schema import CellRecord, Provenance
 
@@ -14,9 +14,14 @@ LETTER = {kind: kind.value[0].upper() for kind in Provenance}
 
 def badge(translate: Translator, kind: Provenance) -> Markup:
     """Return a provenance badge: letter, shape (by style sheet) and colour, with the word as its title."""
-    return Markup('<abbr class="pv pv-{}" title="{}">{}</abbr>').format(
+    return Markup('<abbr class="p{}" title="{}">{}</abbr>').format(
         kind.value[0], translate(f"provenance.{kind.value}"), LETTER[kind]
     )
+
+
+def letter(kind: Provenance) -> Markup:
+    """Return a provenance badge without its title, for places where the word or a legend is near."""
+    return Markup('<b class="p{}">{}</b>').format(kind.value[0], LETTER[kind])
 
 
 def data(shown: Figure) -> Markup:
@@ -34,8 +39,8 @@ def interval(shown: Figure) -> Markup:
     """Return `low to high` with exact ends for machines; empty where there is no interval."""
     if not shown.has_interval:
         return Markup("")
-    return Markup('<span class="i"><data value="{}">{}</data>\u2013<data value="{}">{}</data></span>').format(
-        repr(shown.low), shown.low_text, repr(shown.high), shown.high_text
+    return Markup('<span class="i"><data value="{}">{}</data>{}<data value="{}">{}</data></span>').format(
+        repr(shown.low), shown.low_text, shown.dash, repr(shown.high), shown.high_text
     )
 
 
@@ -48,7 +53,7 @@ def amount(translate: Translator, record: CellRecord, tag: str) -> Markup:
         parts.append(translate("prose.n", n=shown.n))
     if shown.provenance is not None:
         parts.append(translate(f"provenance.{shown.provenance.value}"))
-    return translate("prose.amount", value=value, facts=translate("list.between").join(parts))
+    return translate("prose.amount", value=value, facts=translate("list.facts").join(parts))
 
 
 def times(translate: Translator, ratio: Ratio) -> Markup:
@@ -60,6 +65,6 @@ def times(translate: Translator, ratio: Ratio) -> Markup:
     return translate("prose.ratio", value=value, low=write(ratio.low, decimals), high=write(ratio.high, decimals))
 
 
-def cell_link(record: CellRecord, name: str) -> Markup:
+def cell_link(record: CellRecord, namer: Namer) -> Markup:
     """Return a cell's name as a link to its details."""
-    return Markup('<a class="cell" href="#{}">{}</a>').format(anchor(record.cell), name)
+    return Markup('<a href="#{}">{}</a>').format(namer.anchor(record.cell), namer.short(record.cell))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from leptonbench.schema import CellSpec, RunManifest, Scenario
 
+_AXES = ("device", "batch", "threads", "instances")
 SCENARIO_ORDER = (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM, Scenario.SERVER, Scenario.OFFLINE)
 
 
@@ -17,13 +18,25 @@ def ordered(values: Iterable[str], declared: Sequence[str]) -> tuple[str, ...]:
 
 
 class Namer:
-    """Name cells of one run; device, batch, threads and instances appear only where they differ within the run."""
+    """Name cells of one run; device, batch, threads and instances appear only where two cells differ in nothing else.
+
+    Also gives every cell its page fragment, numbered in the order of `cells`.
+    """
 
     def __init__(self, cells: Sequence[CellSpec]) -> None:
+        values: dict[tuple[str, ...], dict[str, set[object]]] = {}
+        for cell in cells:
+            axes = values.setdefault(_place(cell), {axis: set() for axis in _AXES})
+            for axis, seen in axes.items():
+                seen.add(getattr(cell, axis))
         self._varying = {
-            axis: len({getattr(cell, axis) for cell in cells}) > 1
-            for axis in ("device", "batch", "threads", "instances")
+            place: {axis for axis, seen in axes.items() if len(seen) > 1} for place, axes in values.items()
         }
+        self._anchors = {cell.key: f"c{number}" for number, cell in enumerate(cells, 1)}
+
+    def anchor(self, cell: CellSpec) -> str:
+        """Return the page fragment of the cell's details."""
+        return self._anchors[cell.key]
 
     def qualifiers(self, cell: CellSpec) -> str:
         """Return what tells the cell from its siblings beyond variant and backend; empty if nothing does."""
@@ -33,7 +46,7 @@ class Namer:
             "threads": f"t{cell.threads}",
             "instances": f"i{cell.instances}",
         }
-        return " ".join(text for axis, text in parts.items() if self._varying[axis])
+        return " ".join(text for axis, text in parts.items() if axis in self._varying[_place(cell)])
 
     def short(self, cell: CellSpec) -> str:
         """Return `variant · backend` and the qualifiers, if any."""
@@ -42,9 +55,8 @@ class Namer:
         return f"{name} · {extra}" if extra else name
 
 
-def anchor(cell: CellSpec) -> str:
-    """Return the page fragment of a cell's details: its key without characters that a fragment would need escaped."""
-    return "c-" + "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in cell.key)
+def _place(cell: CellSpec) -> tuple[str, ...]:
+    return (cell.workload, cell.scenario.value, cell.variant, cell.backend)
 
 
 def repeat_command(manifest: RunManifest, cell: CellSpec) -> str:

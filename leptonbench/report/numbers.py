@@ -96,6 +96,16 @@ class Figure(NamedTuple):
         """Tell whether both ends of the interval are known."""
         return self.value is not None and self.low is not None and self.high is not None
 
+    @property
+    def dash(self) -> str:
+        """Return what stands between the interval's ends: an en dash, which a minus sign would blur."""
+        return "\u2009\u2026\u2009" if (self.low or 0) < 0 else "\u2013"
+
+    @property
+    def span(self) -> str:
+        """Return the interval as text; empty where there is none or it has no width."""
+        return f"{self.low_text}{self.dash}{self.high_text}" if self.has_interval and self.low != self.high else ""
+
 
 def _decimals(scale: Scale, value: float) -> int:
     return scale.decimals if scale.decimals is not None else decimals_for(value / scale.factor)

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from leptonbench.report.charts import MARKERS, PALETTE_SIZE, ChartPoint, ChartTexts, pareto_svg
 from leptonbench.report.choice import metric_of
 from leptonbench.report.i18n import Translator
-from leptonbench.report.naming import Namer, anchor, ordered
+from leptonbench.report.naming import Namer, ordered
 from leptonbench.report.numbers import bounds, lower_is_better
 from leptonbench.report.table import Group
 from leptonbench.schema import CellRecord, Provenance, Quantity, RunManifest, Status, weakest
@@ -114,7 +114,7 @@ def _point(record: CellRecord, x: Quantity, y: Quantity, legend: Legend, namer: 
     (x_low, x_high), (y_low, y_high) = bounds(x), bounds(y)
     return ChartPoint(
         key=cell.key,
-        anchor=anchor(cell),
+        anchor=namer.anchor(cell),
         label=namer.short(cell),
         x=x.value or 0.0,
         x_low=x_low,
@@ -122,8 +122,6 @@ def _point(record: CellRecord, x: Quantity, y: Quantity, legend: Legend, namer: 
         y=y.value or 0.0,
         y_low=y_low,
         y_high=y_high,
-        backend=cell.backend,
-        variant=cell.variant,
         colour=legend.backends[cell.backend],
         marker=legend.variants[cell.variant],
         provenance=weakest(kind for kind in (x.provenance, y.provenance) if kind is not None),

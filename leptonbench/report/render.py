@@ -21,16 +21,16 @@ from leptonbench.paths import data_root
 from leptonbench.report import fragments
 from leptonbench.report.charts import MARKERS, PALETTE_SIZE
 from leptonbench.report.i18n import HTML_LANG, LANGUAGES, Translator
-from leptonbench.report.naming import anchor
 from leptonbench.report.numbers import figure, plain
-from leptonbench.report.view import ReportView, build_view
+from leptonbench.report.view import build_view
 from leptonbench.schema import METRICS, CellRecord, RunManifest
 
 PLAIN_RECORDS_BYTES = 24_000
 """Records up to this size are embedded as readable JSON; larger ones are compressed."""
 
-PACK_DETAILS_ABOVE = 80
-"""With more cells than this, details are compressed too and unfold by script: the file stays small enough to mail."""
+PACK_ABOVE_CELLS = 60
+"""With more cells, details are compressed and unfold by script, and the other language is left to the command line:
+the file stays small enough to mail, and everything above the details readable without scripts."""
 
 
 class Packed(NamedTuple):
@@ -77,16 +77,17 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     environment.globals.update(
-        anchor=anchor,
         data=fragments.data,
         figure=figure,
         interval=fragments.interval,
+        letter=fragments.letter,
         markers=MARKERS,
         metrics=METRICS,
         palette=range(PALETTE_SIZE),
         plain=plain,
     )
     environment.filters["exact"] = repr
+    environment.filters["sentence"] = lambda text: text if text.endswith((".", "!", "?")) else f"{text}."
     return environment
 
 
@@ -100,18 +101,20 @@ def _asset(name: str) -> str:
         ) from error
 
 
-def _body(view: ReportView, translate: Translator, *, pack_details: bool) -> Markup:
+def _body(manifest: RunManifest, records: Sequence[CellRecord], translate: Translator, *, big: bool) -> Markup:
     """Return everything inside the page's body in one language."""
     environment = _environment()
+    view = build_view(manifest, records, translate)
     context: dict[str, Any] = {
         "view": view,
         "t": translate,
         "badge": lambda kind: fragments.badge(translate, kind),
         "lang": translate.lang,
+        "bilingual": not big,
     }
     details = environment.get_template("details.html.j2").render(context)
-    context["details"] = None if pack_details else Markup(details)
-    context["packed_details"] = pack(details) if pack_details else None
+    context["details"] = None if big else Markup(details)
+    context["packed_details"] = pack(details) if big else None
     return Markup(environment.get_template("body.html.j2").render(context))
 
 
@@ -130,27 +133,29 @@ def render_report(manifest: RunManifest, records: Sequence[CellRecord], *, lang:
         UsageError: If there is no such language.
         StorageError: If the report's own templates or messages cannot be read.
     """
-    translate = Translator(lang)
-    big = len(records) > PACK_DETAILS_ABOVE
+    big = len(records) > PACK_ABOVE_CELLS
     other = next(name for name in LANGUAGES if name != lang)
-    bodies = {
-        name: _body(build_view(manifest, records, translator), translator, pack_details=big)
-        for name, translator in ((lang, translate), (other, Translator(other)))
-    }
+    translate = Translator(lang)
+    body = _body(manifest, records, translate, big=big)
+    other_body = "" if big else _body(manifest, records, Translator(other), big=False)
     style, script = _asset("report.css"), _asset("report.js")
-    return _environment().get_template("page.html.j2").render(
-        t=translate,
-        html_lang=HTML_LANG[lang],
-        other_lang=HTML_LANG[other],
-        title=translate("page.title", title=translate.text(manifest.suite.title), run=manifest.run_id),
-        body=bodies[lang],
-        other=pack(bodies[other]),
-        records=pack(records_json(manifest, records), plain_below=PLAIN_RECORDS_BYTES),
-        style=Markup(style),
-        script=Markup(script),
-        style_hash=csp_hash(style),
-        script_hash=csp_hash(script),
-        file_stem=f"leptonbench-{manifest.run_id}",
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            t=translate,
+            html_lang=HTML_LANG[lang],
+            other_lang=HTML_LANG[other],
+            title=translate("page.title", title=translate.text(manifest.suite.title), run=manifest.run_id),
+            body=body,
+            other=pack(other_body) if other_body else None,
+            records=pack(records_json(manifest, records), plain_below=PLAIN_RECORDS_BYTES),
+            style=Markup(style),
+            script=Markup(script),
+            style_hash=csp_hash(style),
+            script_hash=csp_hash(script),
+            file_stem=f"leptonbench-{manifest.run_id}",
+        )
     )
 
 

@@ -16,19 +16,23 @@ from leptonbench.report.choice import (
     answer,
     judge_compressions,
 )
-from leptonbench.report.fragments import amount, cell_link, times
+from leptonbench.report.fragments import amount, cell_link, data, times
 from leptonbench.report.i18n import Translator
 from leptonbench.report.naming import Namer, ordered
 from leptonbench.report.numbers import figure, plain
-from leptonbench.schema import CellRecord, RunManifest, WorkloadSpec
+from leptonbench.schema import CellRecord, Provenance, RunManifest, WorkloadSpec
 
 
 class Line(NamedTuple):
-    """One question with its answer; `muted` where nothing qualifies."""
+    """One question with its answer in sentences; `muted` where nothing qualifies.
+
+    `verdicts` lists things under one judgement each.
+    """
 
     question: Markup
     sentences: tuple[Markup, ...]
     muted: bool = False
+    verdicts: tuple[tuple[Markup, tuple[Markup, ...]], ...] = ()
 
 
 class WorkloadSummary(NamedTuple):
@@ -62,7 +66,7 @@ class Summariser:
         sentences = []
         for group in absent_cells(self._records):
             cells = [
-                Markup("{} ({})").format(cell_link(record, self._namer.short(record.cell)), self._place(record))
+                Markup("{} ({})").format(cell_link(record, self._namer), self._place(record))
                 for record in group.records
             ]
             head = self._t.count(f"absent.{group.status.value}", len(group.records), cells=self._t.join(cells))
@@ -99,7 +103,7 @@ class Summariser:
             "criteria.quality",
             name=spec.quality.name,
             floor=plain(spec.quality.floor, spec.quality.unit, "quality"),
-            drop=f"{spec.quality.max_drop * 100:g}\u00a0pp",
+            drop=f"{spec.quality.max_drop * 100:g}",
         )
         return self._t("criteria.both", quality=floor, target=target)
 
@@ -126,23 +130,30 @@ class Summariser:
         if quality is None or quality.value is None:
             return []
         shown = figure("quality", quality)
-        name = quality.name or self._t.metric("quality")
+        name = Markup('<span class="nb">{}</span>').format(quality.name or self._t.metric("quality"))
         return [self._t("answer.quality", name=name, value=f"{shown.text}\u00a0{shown.unit}")]
 
     def _followers(self, found: Answer, tag: str) -> list[Markup]:
         sentences = []
         if found.tied:
-            names = self._t.join([self._link(record) for record in found.tied[:3]])
+            names = self._t.join([self._rival(record, tag) for record in found.tied[:3]])
             key = "answer.tied_more" if len(found.tied) > 3 else "answer.tied"
             sentences.append(self._t(key, cells=names, more=len(found.tied) - 3))
         if found.next_clear is not None and found.times is not None:
-            link = self._link(found.next_clear)
+            link = self._rival(found.next_clear, tag)
             sentences.append(self._t(f"answer.next.{found.rule.question.value}", cell=link, times=self._times(found)))
         elif found.next_clear is not None:
-            sentences.append(self._t("answer.next.plain", cell=self._link(found.next_clear)))
+            sentences.append(self._t("answer.next.plain", cell=self._rival(found.next_clear, tag)))
         elif not found.tied:
             sentences.append(self._t("answer.alone"))
         return sentences
+
+    def _rival(self, record: CellRecord, tag: str) -> Markup:
+        """Name a cell that was compared, with the origin of its number where that is not a measurement."""
+        kind = record.metrics[tag].provenance
+        if kind is None or kind is Provenance.MEASURED:
+            return self._link(record)
+        return self._t("prose.rival", cell=self._link(record), provenance=self._t(f"provenance.{kind.value}"))
 
     def _times(self, found: Answer) -> Markup:
         return times(self._t, found.times) if found.times is not None else Markup("")
@@ -155,13 +166,13 @@ class Summariser:
         return self._t(key, candidates=found.candidates, quality=found.rejected_quality, target=found.rejected_target)
 
     def _compression(self, judged: list[Judged]) -> Line:
-        sentences = []
+        verdicts = []
         for verdict in Verdict:
-            mine = [item for item in judged if item.verdict is verdict]
-            if mine:
-                items = self._t.join([self._item(item) for item in mine])
-                sentences.append(self._t(f"compression.{verdict.value}", items=items))
-        return Line(self._t("question.compression"), tuple(sentences))
+            items = tuple(self._item(item) for item in judged if item.verdict is verdict)
+            if items:
+                verdicts.append((self._t(f"compression.{verdict.value}"), items))
+        scenario = self._t(f"scenario.{judged[0].record.cell.scenario.value}")
+        return Line(self._t("question.compression", scenario=scenario), (), verdicts=tuple(verdicts))
 
     def _item(self, item: Judged) -> Markup:
         facts = []
@@ -170,14 +181,18 @@ class Summariser:
             if quantity is not None and quantity.value is not None:
                 shown = figure(tag, quantity)
                 ends = self._t("prose.ends", low=shown.low_text, high=shown.high_text) if shown.has_interval else ""
-                facts.append(self._t(f"compression.fact.{tag}", value=shown.text, ends=ends))
+                facts.append(self._t(f"compression.fact.{tag}", value=data(shown), ends=ends))
         if item.smaller is not None:
             facts.append(self._t("compression.fact.size", value=f"{item.smaller:.1f}"))
-        link = self._link(item.record)
-        return self._t("compression.item", cell=link, facts=self._t("list.between").join(facts)) if facts else link
+        joined = self._t("list.facts").join(facts)
+        return (
+            self._t("compression.item", cell=self._link(item.record), facts=joined)
+            if facts
+            else self._link(item.record)
+        )
 
     def _link(self, record: CellRecord) -> Markup:
-        return cell_link(record, self._namer.short(record.cell))
+        return cell_link(record, self._namer)
 
     def _strong(self, record: CellRecord) -> Markup:
         return Markup("<strong>{}</strong>").format(self._link(record))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from leptonbench.report.naming import SCENARIO_ORDER, Namer, anchor, ordered
+from leptonbench.report.choice import metric_of
+from leptonbench.report.naming import SCENARIO_ORDER, Namer, ordered
 from leptonbench.report.numbers import Figure, Scale, clearly_better, figure, lower_is_better, scale_for
 from leptonbench.schema import METRICS, CellRecord, Provenance, Quantity, RunManifest, Scenario, Status
 
@@ -71,28 +72,28 @@ class Group(NamedTuple):
     footnotes: tuple[str, ...]
 
 
-def build_groups(manifest: RunManifest, records: Sequence[CellRecord], namer: Namer) -> list[Group]:
-    """Return the tables in the suite's order of workloads and MLPerf's order of scenarios."""
-    workloads = ordered((record.cell.workload for record in records), [spec.name for spec in manifest.workloads])
-    groups: list[Group] = []
-    for workload in workloads:
-        for scenario in SCENARIO_ORDER:
-            mine = [r for r in records if r.cell.workload == workload and r.cell.scenario is scenario]
-            if mine:
-                groups.append(_group(f"t{len(groups) + 1}", _sorted(manifest, mine), namer))
-    return groups
+def arrange(manifest: RunManifest, records: Sequence[CellRecord]) -> list[CellRecord]:
+    """Return the records as the page shows them: by workload, scenario, present before absent, variant, backend."""
+    cells = [record.cell for record in records]
+    workloads = ordered((cell.workload for cell in cells), [spec.name for spec in manifest.workloads])
+    variants = ordered((cell.variant for cell in cells), [spec.name for spec in manifest.variants])
+    backends = ordered((cell.backend for cell in cells), manifest.suite.backends)
 
-
-def _sorted(manifest: RunManifest, records: Sequence[CellRecord]) -> list[CellRecord]:
-    backends = ordered((record.cell.backend for record in records), manifest.suite.backends)
-    variants = ordered((record.cell.variant for record in records), [spec.name for spec in manifest.variants])
-
-    def place(record: CellRecord) -> tuple[bool, int, int, str]:
+    def place(record: CellRecord) -> tuple[int, int, bool, int, int, str]:
         cell = record.cell
         absent = record.status in (Status.FAILED, Status.SKIPPED)
-        return (absent, variants.index(cell.variant), backends.index(cell.backend), cell.key)
+        group = (workloads.index(cell.workload), SCENARIO_ORDER.index(cell.scenario))
+        return (*group, absent, variants.index(cell.variant), backends.index(cell.backend), cell.key)
 
     return sorted(records, key=place)
+
+
+def build_groups(arranged: Sequence[CellRecord], namer: Namer) -> list[Group]:
+    """Return one table per workload and scenario from records in page order."""
+    groups: dict[tuple[str, Scenario], list[CellRecord]] = {}
+    for record in arranged:
+        groups.setdefault((record.cell.workload, record.cell.scenario), []).append(record)
+    return [_group(f"t{number}", some, namer) for number, some in enumerate(groups.values(), 1)]
 
 
 def _quantities(records: Sequence[CellRecord], tag: str) -> list[Quantity]:
@@ -122,11 +123,14 @@ def _reasons(records: Sequence[CellRecord], tag: str) -> tuple[str, ...]:
 
 
 def best_key(records: Sequence[CellRecord], tag: str) -> str | None:
-    """Return the key of the cell whose metric clears every other's interval; `None` if none does or there is one."""
+    """Return the key of the cell whose metric clears every other's interval; `None` if none does or it is alone.
+
+    Only valid cells compete, and only those not known to be too inaccurate.
+    """
     rivals = [
         record
         for record in records
-        if record.status is Status.OK and tag in record.metrics and record.metrics[tag].value is not None
+        if record.status is Status.OK and record.meets_quality is not False and metric_of(record, tag) is not None
     ]
     for one in rivals:
         others = [record.metrics[tag] for record in rivals if record is not one]
@@ -155,7 +159,7 @@ def _row(
         record,
         namer.short(record.cell),
         namer.qualifiers(record.cell),
-        anchor(record.cell),
+        namer.anchor(record.cell),
         tuple(cells),
         tuple(kind for kind in Provenance if kind in provenances),
         _rounds_behind(record),

@@ -14,7 +14,7 @@ from leptonbench.report.naming import Namer, ordered
 from leptonbench.report.numbers import plain
 from leptonbench.report.plots import ChartGroup, Legend, build_charts, make_legend
 from leptonbench.report.summary import Summariser, WorkloadSummary
-from leptonbench.report.table import STATUS_ORDER, Group, build_groups
+from leptonbench.report.table import STATUS_ORDER, Group, arrange, build_groups
 from leptonbench.schema import CellRecord, Notice, Provenance, RunManifest, Status
 
 
@@ -67,10 +67,10 @@ class ReportView(NamedTuple):
 
 def build_view(manifest: RunManifest, records: Sequence[CellRecord], translate: Translator) -> ReportView:
     """Return the view model of one run in one language."""
-    namer = Namer([record.cell for record in records])
-    groups = build_groups(manifest, records, namer)
+    in_order = arrange(manifest, records)
+    namer = Namer([record.cell for record in in_order])
+    groups = build_groups(in_order, namer)
     legend = make_legend(manifest, records)
-    in_order = [row.record for group in groups for row in group.rows]
     summariser = Summariser(manifest, records, translate, namer)
     return ReportView(
         manifest=manifest,

@@ -2,7 +2,6 @@
 (() => {
   const root = document.documentElement;
   const page = document.getElementById("page");
-  const axes = ["backend", "variant", "scenario", "status"];
   const off = new Set();
   let shelved = null;
 
@@ -76,19 +75,30 @@
   }
 
   // Filters: a chip switched off hides its rows, and fades its points in the charts.
+  function traits(row) {
+    return {
+      backend: row.dataset.b,
+      variant: row.dataset.v,
+      scenario: row.closest("table").dataset.scenario,
+      status: row.className.slice(2),
+    };
+  }
+
   function applyFilters() {
     all(".chip[data-axis]").forEach((chip) => {
       chip.setAttribute("aria-pressed", String(!off.has(`${chip.dataset.axis} ${chip.dataset.value}`)));
     });
-    const rows = all("tr[data-cell]").filter((row) => row.dataset.backend);
+    const rows = all(".compare tbody tr");
+    const gone = new Set();
     rows.forEach((row) => {
-      row.hidden = axes.some((axis) => off.has(`${axis} ${row.dataset[axis]}`));
+      row.hidden = Object.entries(traits(row)).some(([axis, value]) => off.has(`${axis} ${value}`));
+      if (row.hidden) gone.add(row.querySelector("a").hash);
     });
     all(".group").forEach((group) => {
       group.hidden = all("tbody tr", group).every((row) => row.hidden);
     });
     all(".pt").forEach((point) => {
-      point.classList.toggle("off", off.has(`backend ${point.dataset.b}`) || off.has(`variant ${point.dataset.v}`));
+      point.classList.toggle("off", gone.has(point.getAttribute("href")));
     });
     const status = document.getElementById("shown");
     if (!status) return;
