@@ -11,7 +11,7 @@ used. With its own idle and full watts the form is within 7 to 8 % of metered se
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import psutil
@@ -39,13 +39,6 @@ def read_cpu_times() -> CpuTimes:
     # On Linux user and nice include guests; waiting for disks and time stolen by the host are not this machine's work.
     parts = (getattr(machine, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq"))
     return CpuTimes(time.perf_counter_ns(), time.process_time_ns() / 1e9, sum(parts))
-
-
-def load_fraction(shape: Sequence[float], load: float) -> float:
-    """Interpolate the fraction of (full - idle) power at a load between 0 and 1; `shape` is at even steps."""
-    position = min(max(load, 0.0), 1.0) * (len(shape) - 1)
-    step = min(int(position), len(shape) - 2)
-    return shape[step] + (position - step) * (shape[step + 1] - shape[step])
 
 
 class Split(NamedTuple):
@@ -78,7 +71,7 @@ def apportion(
     share = threads / power.hardware_threads
     busy_s = max(busy_s, process_s)
     load = busy_s / (window_s * threads)
-    rise_w = (watts.full_w - watts.idle_w) * load_fraction(power.shape, load)
+    rise_w = (watts.full_w - watts.idle_w) * power.fraction_at(load)
     return Split(watts.idle_w * share * window_s, rise_w * share * window_s * process_s / busy_s)
 
 

@@ -181,6 +181,12 @@ class PowerProfile(Frozen):
     shape: tuple[float, ...] = Field(min_length=11, max_length=11)
     shape_source: str
 
+    def fraction_at(self, load: float) -> float:
+        """Return the fraction of (full - idle) drawn at a load between 0 and 1, interpolated and clamped."""
+        position = min(max(load, 0.0), 1.0) * (len(self.shape) - 1)
+        step = min(int(position), len(self.shape) - 2)
+        return self.shape[step] + (position - step) * (self.shape[step + 1] - self.shape[step])
+
 
 class OwnedPrice(Frozen):
     """What a whole server costs to own."""

@@ -10,7 +10,6 @@ from leptonbench.meters.cpu_model import (
     CpuTimes,
     Watts,
     apportion,
-    load_fraction,
     read_cpu_times,
 )
 from leptonbench.schema import DeviceProfile, Fact, PowerProfile, Provenance
@@ -118,10 +117,11 @@ def test_a_profile_without_power_cannot_be_modelled():
 
 
 @pytest.mark.parametrize(
-    ("load", "expected"), [(-1.0, 0.0), (0.0, 0.0), (0.25, 0.5), (0.5, 1.0), (0.75, 1.5), (2.0, 2.0)]
+    ("load", "expected"), [(-1.0, 0.0), (0.0, 0.0), (0.05, 0.1), (0.1, 0.2), (0.55, 0.55), (1.0, 1.0), (2.0, 1.0)]
 )
 def test_the_shape_is_interpolated_and_clamped(load, expected):
-    assert load_fraction((0.0, 1.0, 2.0), load) == pytest.approx(expected)
+    shape = (0.0, 0.2, 0.3, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    assert power(shape=shape).fraction_at(load) == pytest.approx(expected)
 
 
 def test_apportioned_energy_scales_with_the_machines_threads():

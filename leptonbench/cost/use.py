@@ -1,0 +1,125 @@
+"""From a buyer's demand to units and their utilisation, and from an hour's price to the price of a million answers."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, Protocol
+
+from leptonbench.schema import Assumption, DemandSpec, Provenance, Quantity, weakest
+
+HOURS_PER_WEEK = 168.0
+_MILLION = 1e6
+_SECONDS_PER_HOUR = 3600.0
+
+
+class Use(NamedTuple):
+    """How many units a demand takes, and the fraction of their paid capacity that it uses.
+
+    Attributes:
+        units: Whole units.
+        utilisation: Answers asked for / answers that the paid hours could give; above 0, at most 1.
+        always_on: Whether units are paid for outside the demand's hours.
+    """
+
+    units: int
+    utilisation: float
+    always_on: bool
+
+
+class _Hourly(Protocol):
+    """USD an hour with range, evidence and method: a `Rate`, or what looks like one."""
+
+    @property
+    def value(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+    @property
+    def provenance(self) -> Provenance: ...
+    @property
+    def method(self) -> str: ...
+
+
+def utilisation(demand: DemandSpec, *, capacity_per_s: float, always_on: bool, spare_units: int = 0) -> Use:
+    """Return the units that a demand takes and how well it uses them.
+
+    utilisation = rate x hours a day x days a week / (units x capacity x paid hours a week)
+
+    Args:
+        demand: What the buyer needs.
+        capacity_per_s: What one unit sustains within the latency target.
+        always_on: Whether units cost money around the clock (owned, reserved) or only while asked (stopped on-demand).
+        spare_units: Units beyond the fewest that carry the rate, against failures.
+
+    Raises:
+        ValueError: If the capacity is not positive, or a spare count is negative.
+    """
+    if not capacity_per_s > 0 or spare_units < 0:
+        raise ValueError(f"wants a capacity > 0 and spare units >= 0, got {capacity_per_s} and {spare_units}")
+    units = max(1, math.ceil(demand.rate_per_s / capacity_per_s)) + spare_units
+    used_hours = demand.hours_per_day * demand.days_per_week
+    paid_hours = HOURS_PER_WEEK if always_on else used_hours
+    fraction = demand.rate_per_s * used_hours / (units * capacity_per_s * paid_hours)
+    # Whole units make it at most 1; rounding may leave it 1e-16 above.
+    return Use(units, min(1.0, fraction), always_on)
+
+
+def cost_per_million(usd_per_hour: _Hourly, throughput: Quantity, *, utilisation: float) -> Quantity:
+    """Return the price of a million answers: USD an hour / (throughput x 3600 x utilisation) x 1e6.
+
+    The range pairs the cheap hour with the high end of the throughput and the dear hour with the low end. It keeps the
+    throughput's confidence only where the price has no range of its own.
+
+    Args:
+        usd_per_hour: Of the unit that the throughput was measured on.
+        throughput: Answers a second.
+        utilisation: Fraction of the paid capacity that is used, above 0, at most 1. There is no default: a peak rate
+            that nobody asks for makes every price look low.
+
+    Raises:
+        ValueError: If the utilisation is outside its range.
+    """
+    if not 0 < utilisation <= 1:
+        raise ValueError(f"utilisation is above 0 and at most 1, got {utilisation}")
+    if throughput.value is None or throughput.provenance is None:
+        return Quantity.null("USD", f"no throughput: {throughput.why_null}")
+    if throughput.value <= 0:
+        return Quantity.null("USD", "the throughput is not positive")
+
+    def price(hour_usd: float, rate_per_s: float) -> float:
+        return hour_usd / (rate_per_s * _SECONDS_PER_HOUR * utilisation) * _MILLION
+
+    slow, fast = _span(throughput)
+    value = price(usd_per_hour.value, throughput.value)
+    low, high = price(usd_per_hour.low, fast), price(usd_per_hour.high, slow) if slow > 0 else None
+    bounded = high is not None and low < high
+    priced_exactly = usd_per_hour.low == usd_per_hour.high
+    return Quantity(
+        value=value,
+        unit="USD",
+        low=low if bounded else None,
+        high=high if bounded else None,
+        n=throughput.n,
+        confidence=throughput.confidence if bounded and priced_exactly else None,
+        provenance=weakest((usd_per_hour.provenance, throughput.provenance)),
+        method=f"{usd_per_hour.method} / throughput at {utilisation:.0%} utilisation",
+    )
+
+
+def _span(quantity: Quantity) -> tuple[float, float]:
+    value = quantity.value or 0.0
+    return (value if quantity.low is None else quantity.low, value if quantity.high is None else quantity.high)
+
+
+def demand_assumptions(suite: str, demand: DemandSpec, *, date: str) -> tuple[Assumption, ...]:
+    """Return the buyer's demand as rows of the list of assumptions; `date` is the day that the suite was read."""
+    rows = (
+        ("demand: rate", demand.rate_per_s, "1/s"),
+        ("demand: hours a day", demand.hours_per_day, "h/d"),
+        ("demand: days a week", demand.days_per_week, "d/week"),
+    )
+    return tuple(
+        Assumption(name=name, value=value, unit=unit, source=f"suite `{suite}`", date=date, assumed=True)
+        for name, value, unit in rows
+    )
