@@ -204,8 +204,8 @@ class DeviceProfile(Frozen):
     """A device: what it is, what it draws and what it costs, each figure sourced.
 
     Attributes:
-        peak_ratio: By ISA feature set, how much more arithmetic than fp32 one instruction stream does
-            at a precision (`int8`, `bf16`); used for theoretical speedup.
+        match: How a CPU is recognised; none for a profile that stands in where it is not.
+        cloud: On-demand offers of it; the first is the reference, the others span the range of prices.
     """
 
     name: str

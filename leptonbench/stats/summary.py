@@ -41,12 +41,21 @@ def _student(values: Sequence[float], confidence: float) -> tuple[float, float]:
     return centre - half, centre + half
 
 
+def _from_logs(low: float, high: float) -> tuple[float, float] | None:
+    """Return the interval off the log scale, `None` where its end is no number any more."""
+    try:
+        return math.exp(low), math.exp(high)
+    except OverflowError:
+        return None
+
+
 def round_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval:
     """Return the median of the rounds with a Student-t interval on the log scale.
 
     A zero or negative value (an energy difference, a quality change) puts the interval on the linear scale, and the
     method says so. One round has no interval. The interval is widened to hold the median where skew would leave it
-    outside; equal values give an interval of no width, which says that the figure repeats, not that it is exact.
+    outside; equal values give an interval of no width, which says that the figure repeats, not that it is exact. Rounds
+    so far apart that the upper end overflows have no interval.
 
     Raises:
         ValueError: If there is no value or one is not finite.
@@ -56,13 +65,14 @@ def round_interval(values: Sequence[float], *, confidence: float = 0.95) -> Inte
     if n == 1:
         return Interval(centre, None, None, 1, None, "one round, no interval")
     if min(numbers) > 0:
-        low, high = map(math.exp, _student([math.log(number) for number in numbers], confidence))
+        ends = _from_logs(*_student([math.log(number) for number in numbers], confidence))
         scale = "log"
     else:
-        low, high = _student(numbers, confidence)
-        scale = "linear"
+        ends, scale = _student(numbers, confidence), "linear"
+    if ends is None:
+        return Interval(centre, None, None, n, None, f"{n} rounds too far apart for an interval")
     method = f"median of {n} rounds, Student t on {scale} values"
-    return Interval(centre, min(low, centre), max(high, centre), n, confidence, method)
+    return Interval(centre, min(ends[0], centre), max(ends[1], centre), n, confidence, method)
 
 
 def _welch(a: Sequence[float], b: Sequence[float], confidence: float) -> tuple[float, float]:
@@ -106,6 +116,8 @@ def ratio_interval(
     if n == 1:
         return Interval(centre, None, None, 1, None, "one round on a side, no interval")
     logs = [[math.log(value) for value in side] for side in (left, right)]
-    low, high = map(math.exp, _welch(logs[0], logs[1], confidence))
+    ends = _from_logs(*_welch(logs[0], logs[1], confidence))
+    if ends is None:
+        return Interval(centre, None, None, n, None, f"{n} rounds too far apart for an interval")
     method = f"ratio of medians, Welch t on logs of {len(left)} and {len(right)} rounds"
-    return Interval(centre, min(low, centre), max(high, centre), n, confidence, method)
+    return Interval(centre, min(ends[0], centre), max(ends[1], centre), n, confidence, method)

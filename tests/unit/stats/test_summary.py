@@ -47,6 +47,12 @@ def test_skew_widens_the_interval_to_hold_the_median():
     assert interval.high > 1.0
 
 
+def test_rounds_worlds_apart_have_no_interval():
+    assert round_interval([1.0, 1e-250])[1:3] == (None, None)
+    assert ratio_interval([1.0, 1e-250], [1.0, 1.0], paired=False)[1:3] == (None, None)
+    assert ratio_interval([1.0, 1e-250], [1.0, 1.0])[1:3] == (None, None)
+
+
 def test_paired_ratio_cancels_drift():
     drift = np.array([1.0, 1.5, 0.7])
     paired = ratio_interval(2.0 * drift, drift)
