@@ -32,7 +32,8 @@ class CellComparison(NamedTuple):
     """One cell in both runs.
 
     Attributes:
-        ratio: The second run's value over the first's, with its interval from the rounds; `None` with `why`.
+        ratio: The second run's value over the first's, with its interval from the rounds, if there are any.
+        why: Why there is no verdict.
     """
 
     cell: CellSpec
@@ -109,7 +110,8 @@ def _compare(a: CellRecord, b: CellRecord, metric: str) -> CellComparison:
         ratio = ratio_interval(rounds[1], rounds[0], paired=False)
     except ValueError as error:
         return CellComparison(a.cell, metric, values[0], values[1], None, Verdict.UNKNOWN, str(error))
-    return CellComparison(a.cell, metric, values[0], values[1], ratio, _verdict(metric, ratio))
+    why = ratio.method if ratio.low is None else ""
+    return CellComparison(a.cell, metric, values[0], values[1], ratio, _verdict(metric, ratio), why)
 
 
 def _values(record: CellRecord, metric: str) -> list[float]:
