@@ -116,7 +116,7 @@ class CpuModelMeter:
         self._low = Watts(idle_low_w, max(idle_low_w, full_low_w))
         self._high = Watts(idle_high_w, max(idle_high_w, full_high_w))
         self._middle = Watts(profile.power.idle_w.value, profile.power.full_w.value)
-        self._name = profile.name
+        self._name = profile.title.get("en", profile.name)
         self._clocks = clocks
         self._began: CpuTimes | None = None
 
@@ -165,4 +165,4 @@ class CpuModelMeter:
 
     def _method(self) -> str:
         share = f"{self._threads} of {self._power.hardware_threads} hardware threads"
-        return f"modelled: wall power of `{self._name}` x {share} x CPU time, +/-{self._band:.0%} or wider"
+        return f"modelled: wall power of {self._name} x {share} x CPU time, +/-{self._band:.0%} or wider"

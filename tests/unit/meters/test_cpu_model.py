@@ -94,7 +94,7 @@ def test_a_guess_stretches_the_band_and_says_so(matched, assumed):
 
 
 def test_the_method_names_server_and_share():
-    assert "`server` x 2 of 100 hardware threads" in reading(1.0, 1.0).method
+    assert "wall power of Server x 2 of 100 hardware threads" in reading(1.0, 1.0).method
 
 
 def test_no_work_or_no_time_is_a_fault():
