@@ -9,7 +9,7 @@ from typing import Any
 from leptonbench.cli import console
 from leptonbench.cli.console import Column
 from leptonbench.cli.progress import plan_line
-from leptonbench.cli.wording import CellNames, amount, because
+from leptonbench.cli.wording import CellNames, amount, because, counted
 from leptonbench.harness.request import Plan, RunOutcome
 from leptonbench.report.choice import RULES, Answer, Question, answer
 from leptonbench.schema import SCHEMA_VERSION, CellRecord, Status
@@ -61,7 +61,7 @@ def show_outcome(outcome: RunOutcome) -> None:
     if bad:
         counts = Counter(record.status.value for record in bad)
         told = " and ".join(f"{count} {status}" for status, count in counts.items())
-        console.say(f"{told} of {len(records)} cells: the exit code is 3")
+        console.say(f"{told} of {counted(len(records), 'cell')}: the exit code is 3")
 
 
 def outcome_document(outcome: RunOutcome, report: Path | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from leptonbench.cli import console
-from leptonbench.cli.wording import CellNames, duration
+from leptonbench.cli.wording import CellNames, counted, duration
 from leptonbench.harness.request import Plan, Progress
 from leptonbench.schema import CellSpec, Notice
 
@@ -40,7 +40,7 @@ def plan_line(plan: Plan) -> str:
     """Word a plan in one line."""
     skipped = f", {len(plan.skipped)} skipped" if plan.skipped else ""
     rounds = f"{plan.rounds} rounds of {plan.duration_s:g} s"
-    return f"{len(plan.cells)} cells{skipped}; {rounds} each; about {duration(plan.estimate_s)}"
+    return f"{counted(len(plan.cells), 'cell')}{skipped}; {rounds} each; about {duration(plan.estimate_s)}"
 
 
 def notice_lines(notice: Notice) -> str:

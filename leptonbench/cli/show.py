@@ -42,7 +42,7 @@ def show(
 def _show_run(store: RunStore) -> None:
     from collections import Counter
 
-    from leptonbench.cli.wording import CellNames, because, overview
+    from leptonbench.cli.wording import CellNames, because, counted, overview
 
     manifest, records = store.manifest, store.records()
     identity = manifest.fingerprint.identity
@@ -53,7 +53,7 @@ def _show_run(store: RunStore) -> None:
     counts = Counter(record.status.value for record in records)
     missing = len(manifest.cells) - len(records)
     parts = [f"{count} {status}" for status, count in counts.items()] + ([f"{missing} to do"] if missing > 0 else [])
-    console.out(f"{len(manifest.cells)} cells: {', '.join(parts)}")
+    console.out(f"{counted(len(manifest.cells), 'cell')}: {', '.join(parts)}")
     numbered = [record for record in records if record.metrics]
     if numbered:
         console.out()

@@ -50,6 +50,11 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
+def counted(count: int, thing: str) -> str:
+    """Word a count: `1 cell`, `2 cells`."""
+    return f"{count} {thing}" + ("" if count == 1 else "s")
+
+
 def because(reason: Reason | None) -> str:
     """Word why a cell is not ok: `code: message`."""
     return f"{reason.code}: {reason.message}" if reason else ""
