@@ -12,7 +12,7 @@ from typing import Any
 
 from leptonbench.errors import UsageError
 from leptonbench.schema import TensorSpec
-from leptonbench.tasks.source import ModelSource
+from leptonbench.compression.source import ModelSource
 
 _MAX_BATCH = 4096  # upper bound stated to torch.export for the free batch dimension
 _OPSET = 18  # the oldest opset with everything these models need: widest choice of engines
@@ -27,7 +27,7 @@ def load_classifier(source: ModelSource) -> Any:
     from torch import nn
     from transformers import AutoModelForImageClassification, logging as transformers_logging
 
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         import torch
 

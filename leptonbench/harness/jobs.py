@@ -16,6 +16,7 @@ from leptonbench.schema import (
     EnergyReading,
     Frozen,
     Notice,
+    Quantity,
     ScenarioSpec,
     VariantSpec,
 )
@@ -95,7 +96,7 @@ class WorkerJob(Frozen):
 
     Attributes:
         target_qps: Server: the rate to verify; `None` lets the worker predict one from measured service times.
-        order: Order of the evaluation samples, so that the timed subset is not just the first files.
+        samples: How many evaluation samples to prepare for timing, or to score.
         out: Folder for the result, the latencies and LoadGen's logs.
         device: Profile behind the CPU power model.
         device_matched: Whether that profile was matched to this CPU, rather than the generic one.
@@ -132,6 +133,8 @@ class WorkerResult(Frozen):
     energy: EnergyReading | None = None
     inferences: int = 0
     answers: dict[int, Any] = Field(default_factory=dict)
+    targets: dict[int, Any] = Field(default_factory=dict)
+    quality: Quantity | None = None
     notices: tuple[Notice, ...] = ()
     error: Failure | None = None
     error_code: str = ""
@@ -140,7 +143,26 @@ class WorkerResult(Frozen):
 JOB_FILE = "job.json"
 RESULT_FILE = "result.json"
 LATENCIES_FILE = "latencies.npy"
-ANSWERS_FILE = "answers.npy"
+
+
+class Score(Frozen):
+    """What one engine answered on the evaluation samples, shared by the cells of a group.
+
+    Attributes:
+        created: When it was scored (UTC, ISO), since a score may come from the cache.
+        reused: Whether it did.
+        answers: By sample index.
+        targets: By sample index.
+    """
+
+    group: str
+    artifact_sha256: str
+    created: str
+    reused: bool = False
+    quality: Quantity
+    answers: dict[int, Any]
+    targets: dict[int, Any]
+    effective: dict[str, Any]
 
 
 def write_message(path: Path, message: Frozen) -> None:

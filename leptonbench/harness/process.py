@@ -1,4 +1,4 @@
-"""Child processes: started in a group of their own, waited for asleep, killed as a group, classified by how they end."""
+"""Child processes: a group of their own, waited for asleep, killed as a group, classified by how they end."""
 
 from __future__ import annotations
 

@@ -1,0 +1,293 @@
+"""From rounds to a record: the figures of one cell with their intervals. Pure, but for what it is handed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leptonbench.harness.jobs import Score
+from leptonbench.schema import (
+    METRICS,
+    Artifact,
+    Boundary,
+    CellRecord,
+    CellSpec,
+    Notice,
+    Provenance,
+    QualitySpec,
+    Quantity,
+    Reason,
+    RoundRecord,
+    Scenario,
+    ScenarioSpec,
+    Settings,
+    Status,
+)
+from leptonbench.stats.early_stopping import certified_percentile
+from leptonbench.stats.proportion import paired_difference
+from leptonbench.stats.summary import ratio_interval, round_interval
+
+_PERCENTILES = {"latency_p90": 0.90, "latency_p99": 0.99, "latency_p999": 0.999}
+_OVER_ROUNDS = ("load_time", "first_inference", "preprocess", "postprocess", "peak_memory", "throughput")
+_AGREEMENT = 0.98  # share of timed answers that must equal the scored ones; batching may flip a near-tie
+_STREAMS = (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM)
+
+
+@dataclass(frozen=True, slots=True)
+class CellData:
+    """Everything measured for one cell.
+
+    Attributes:
+        rounds: Those that count, in order.
+        latencies: Of each of those rounds, in seconds.
+        discarded: Rounds of the search for a server rate.
+        agreement: Share of the timed answers that equal the scored ones, over the rounds; `None` without answers.
+    """
+
+    cell: CellSpec
+    scenario: ScenarioSpec
+    rounds: tuple[RoundRecord, ...]
+    latencies: tuple[NDArray[np.float64], ...]
+    artifact: Artifact
+    score: Score | None
+    settings: Settings
+    agreement: float | None = None
+    discarded: int = 0
+
+
+def aggregate(data: CellData, *, quality: QualitySpec, latency_target_s: float, percentile: float) -> CellRecord:
+    """Make a record from a cell's rounds, without what needs other cells (speedup, cost)."""
+    status, reason = _status(data)
+    metrics = _constants(data.artifact)
+    measured = [r for r in data.rounds if r.values and r.status is not Status.FAILED]
+    if measured:
+        metrics |= _times(data, measured)
+        metrics["energy_per_inference"] = _energy(measured)
+    if data.score is not None:
+        metrics["quality"] = _quality(data.score)
+    met = _meets_target(data, latency_target_s, percentile) if measured else None
+    return CellRecord(
+        cell=data.cell,
+        status=status,
+        reason=reason,
+        metrics={tag: metrics[tag] for tag in METRICS if tag in metrics},
+        rounds=data.rounds,
+        artifact=data.artifact,
+        settings=data.settings,
+        warnings=tuple(_warnings(data, measured)),
+        meets_target=met,
+        meets_quality=None if data.score is None else (data.score.quality.value or 0.0) >= quality.floor,
+    )
+
+
+def _status(data: CellData) -> tuple[Status, Reason | None]:
+    failed = next((r for r in data.rounds if r.status is Status.FAILED), None)
+    if failed is not None:
+        return Status.FAILED, failed.reason
+    if data.agreement is not None and data.agreement < _AGREEMENT:
+        message = f"only {data.agreement:.1%} of the timed answers equal the scored ones"
+        return Status.INVALID, Reason(
+            code="answers-differ", message=message, hint="the engine is not deterministic here"
+        )
+    invalid = next((r for r in data.rounds if r.status is Status.INVALID), None)
+    return (Status.INVALID, invalid.reason) if invalid is not None else (Status.OK, None)
+
+
+def _constants(artifact: Artifact) -> dict[str, Quantity]:
+    """Return what is known of the artifact without running it."""
+    counted = {"model_size": artifact.size_bytes, "macs": artifact.macs, "parameters": artifact.parameters}
+    methods = {"model_size": "size of the file that the engine loads", "macs": "counted on the graph"}
+    return {
+        tag: Quantity(
+            value=float(value),
+            unit=METRICS[tag].unit,
+            n=1,
+            provenance=Provenance.MEASURED,
+            method=methods.get(tag, "counted on the graph"),
+        )
+        for tag, value in counted.items()
+    }
+
+
+def _times(data: CellData, rounds: Sequence[RoundRecord]) -> dict[str, Quantity]:
+    """Return the latencies, the throughput and the times apart from them."""
+    metrics: dict[str, Quantity] = {}
+    for tag in _OVER_ROUNDS:
+        values = [r.values[tag] for r in rounds if tag in r.values]
+        if values:
+            metrics[tag] = _over_rounds(tag, values)
+    if data.scenario.kind is Scenario.OFFLINE:
+        why = "the offline scenario has all samples at once, so a latency of one means nothing"
+        return metrics | {tag: Quantity.null("s", why) for tag in ("latency_p50", "latency_mean", *_PERCENTILES)}
+    for tag in ("latency_p50", "latency_mean"):
+        metrics[tag] = _over_rounds(tag, [r.values[tag] for r in rounds if tag in r.values])
+    pooled = np.concatenate(data.latencies) if data.latencies else np.empty(0)
+    for tag, percentile in _PERCENTILES.items():
+        metrics[tag] = _percentile(tag, percentile, pooled=pooled, rounds=rounds)
+    return metrics
+
+
+def _over_rounds(tag: str, values: Sequence[float]) -> Quantity:
+    """Return the median of the rounds with their interval."""
+    interval = round_interval(values)
+    return Quantity(
+        value=interval.value,
+        unit=METRICS[tag].unit,
+        low=interval.low,
+        high=interval.high,
+        n=interval.n,
+        confidence=interval.confidence,
+        provenance=Provenance.MEASURED,
+        method=f"one value a fresh process; {interval.method}",
+    )
+
+
+def _percentile(tag: str, percentile: float, *, pooled: NDArray[np.float64], rounds: Sequence[RoundRecord]) -> Quantity:
+    """Return a pooled percentile, if there are queries enough to certify it.
+
+    The upper end is the larger of MLPerf's certified bound (99 % confidence, queries taken as independent) and what
+    the spread of the rounds' own percentiles says; the lower end comes from the rounds.
+    """
+    certified = certified_percentile(pooled, percentile)
+    if certified.value is None:
+        return Quantity.null("s", f"{certified.n} queries; p{100 * percentile:g} needs {certified.needed}")
+    value = float(np.quantile(pooled, percentile, method="higher"))
+    interval = round_interval([r.values[tag] for r in rounds if tag in r.values])
+    low = min(value, interval.low if interval.low is not None else value)
+    high = max(value, certified.value, interval.high if interval.high is not None else value)
+    return Quantity(
+        value=value,
+        unit="s",
+        low=low,
+        high=high,
+        n=certified.n,
+        confidence=0.95,
+        provenance=Provenance.MEASURED,
+        method=f"pooled over {len(rounds)} rounds; MLPerf early stopping certifies at most {certified.value:.6g} s",
+    )
+
+
+def _meets_target(data: CellData, latency_target_s: float, percentile: float) -> bool | None:
+    """Say whether the cell certifies the buyer's latency target; `None` where it cannot tell."""
+    if data.scenario.kind is Scenario.OFFLINE:
+        return None
+    pooled = np.concatenate(data.latencies) if data.latencies else np.empty(0)
+    certified = certified_percentile(pooled, percentile)
+    return None if certified.value is None else bool(certified.value <= latency_target_s)
+
+
+def _energy(rounds: Sequence[RoundRecord]) -> Quantity:
+    """Return joules an inference: the rounds' interval widened by the meter's own band."""
+    readings = [(r.energy, r.values["inferences"]) for r in rounds if r.energy and r.values.get("inferences")]
+    if not readings:
+        return Quantity.null("J", "no round has an energy reading")
+    interval = round_interval([energy.energy_j / count for energy, count in readings])
+    first = readings[0][0]
+    band_low = min(energy.low_j / energy.energy_j for energy, _ in readings)
+    band_high = max(energy.high_j / energy.energy_j for energy, _ in readings)
+    return Quantity(
+        value=interval.value,
+        unit="J",
+        low=(interval.low if interval.low is not None else interval.value) * band_low,
+        high=(interval.high if interval.high is not None else interval.value) * band_high,
+        n=interval.n,
+        provenance=first.provenance,
+        method=f"{first.method}; interval of the rounds times the meter's band",
+        boundary=Boundary(first.boundary),
+    )
+
+
+def _quality(score: Score) -> Quantity:
+    """Return the score, saying when it came from the cache."""
+    origin = f"; scored {score.created[:10]}, same artifact, engine and machine" if score.reused else ""
+    return score.quality.model_copy(update={"method": f"{score.quality.method}{origin}"})
+
+
+def _warnings(data: CellData, rounds: Sequence[RoundRecord]) -> list[Notice]:
+    notices = {notice.code: notice for r in data.rounds for notice in r.notices}
+    p50 = [r.values["latency_p50"] for r in rounds if "latency_p50" in r.values]
+    if len(p50) >= 2 and max(p50) > 1.25 * min(p50):
+        notices["unstable"] = Notice(
+            code="unstable",
+            message=f"the rounds' median latencies differ by {max(p50) / min(p50) - 1:.0%}",
+            hint="something else used the machine; run with more --rounds, or on a quiet machine",
+        )
+    if data.score and data.score.effective.get("int8_accumulation", "").startswith("exact"):
+        notices["no-vnni"] = Notice(
+            code="no-vnni",
+            message="this CPU has no VNNI; exact u8 x u8 kernels are used, slower than the saturating u8 x s8 ones",
+            hint="for int8, prefer a CPU with VNNI (avx_vnni, avx512_vnni or AMX)",
+        )
+    return list(notices.values())
+
+
+def compare_with_baseline(record: CellRecord, base: CellRecord, *, theory: Quantity | None) -> dict[str, Quantity]:
+    """Return speedup and theoretical speedup of a cell against the fp32 cell of the same backend and scenario."""
+    tag = "latency_p50" if record.cell.scenario in _STREAMS else "throughput"
+    mine = [r.values[tag] for r in record.rounds if tag in r.values]
+    theirs = [r.values[tag] for r in base.rounds if tag in r.values]
+    if not mine or not theirs:
+        return {"speedup": Quantity.null("1", "this cell or its fp32 counterpart has no measured rounds")}
+    paired = len(mine) == len(theirs)
+    above, below = (theirs, mine) if tag == "latency_p50" else (mine, theirs)
+    interval = ratio_interval(above, below, paired=paired)
+    speedup = Quantity(
+        value=interval.value,
+        unit="1",
+        low=interval.low,
+        high=interval.high,
+        n=interval.n,
+        confidence=interval.confidence,
+        provenance=Provenance.MEASURED,
+        method=f"{tag} against fp32 on the same backend and scenario; {interval.method}",
+    )
+    return {"speedup": speedup} | ({"theoretical_speedup": theory} if theory else {})
+
+
+def quality_delta(score: Score, base: Score) -> Quantity:
+    """Return the change of top-1 against fp32 over the samples that both answered."""
+    shared = sorted(score.answers.keys() & base.answers.keys())
+    mine = np.asarray([score.answers[i] == score.targets[i] for i in shared])
+    theirs = np.asarray([base.answers[i] == base.targets[i] for i in shared])
+    interval = paired_difference(mine, theirs)
+    return Quantity(
+        value=interval.value,
+        unit="1",
+        low=interval.low,
+        high=interval.high,
+        n=interval.n,
+        confidence=interval.confidence,
+        provenance=Provenance.MEASURED,
+        method=interval.method,
+        name=score.quality.name,
+    )
+
+
+def gap_notice(record: CellRecord, metrics: Mapping[str, Quantity]) -> Notice | None:
+    """Explain a realised speedup that is far from the theoretical one."""
+    real, theory = metrics.get("speedup"), metrics.get("theoretical_speedup")
+    if real is None or theory is None or real.value is None or theory.value is None or record.artifact is None:
+        return None
+    if 0.8 <= real.value / theory.value <= 1.25:
+        return None
+    return Notice(code="speedup-gap", message=_why_gap(record, real.value, theory.value), hint="")
+
+
+def _why_gap(record: CellRecord, real: float, theory: float) -> str:
+    sums = f"realised {real:.2f}x against {theory:.2f}x in theory"
+    techniques = {step.technique for step in record.artifact.recipe} if record.artifact else set()
+    if "quantize-dynamic" in techniques:
+        return (
+            f"{sums}: each activation's range is found at run time, and between integer layers values go back to float"
+        )
+    accumulation = str(record.settings.effective.get("int8_accumulation", ""))
+    if accumulation.startswith("exact"):
+        return f"{sums}: without VNNI the engine widens 8-bit products exactly, which costs instructions"
+    if real > theory:
+        return f"{sums}: narrower data also needs less memory traffic, which a count of arithmetic leaves out"
+    return (
+        f"{sums}: layers that are not convolutions, quantisation steps and memory traffic do not shrink with precision"
+    )

@@ -1,0 +1,248 @@
+"""From a request to cells: which are run, which are skipped and why, and how long it will take. Imports no engine."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from leptonbench import catalog
+from leptonbench.backends import BACKENDS, Recipe, Support
+from leptonbench.errors import UsageError
+from leptonbench.harness.request import Plan, RunRequest
+from leptonbench.harness.system import cores_available
+from leptonbench.registry import unknown
+from leptonbench.schema import (
+    CellRecord,
+    CellSpec,
+    Fingerprint,
+    Notice,
+    Reason,
+    Scenario,
+    ScenarioSpec,
+    Settings,
+    Status,
+    SuiteSpec,
+    VariantSpec,
+    WorkloadSpec,
+)
+
+# Seconds that a fresh process needs before its timed window, by engine: for the estimate only, never for a result.
+_START_S = {"torch": 4.0, "torch-compile": 10.0, "onnxruntime": 1.2, "openvino": 1.6}
+_SCORE_S = 0.022  # seconds a sample: for the estimate only
+_PREPARE_S = 45.0
+_SERVER_TRIALS = 1.4  # runs a server cell needs for each round it keeps, typically
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadPlan:
+    """One workload of a run, with the model and data that it really uses."""
+
+    spec: WorkloadSpec
+    base: Path | None
+    images: Path | None
+    source: Literal["huggingface", "onnx"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """Everything decided before anything is prepared."""
+
+    suite: SuiteSpec
+    workloads: tuple[WorkloadPlan, ...]
+    variants: tuple[VariantSpec, ...]
+    cells: tuple[CellSpec, ...]
+    skipped: tuple[CellRecord, ...]
+    notices: tuple[Notice, ...]
+
+    def scenario(self, cell: CellSpec) -> ScenarioSpec:
+        """Return the settings of a cell's scenario."""
+        return next(s for s in self.suite.scenarios if s.kind is cell.scenario)
+
+    def variant(self, cell: CellSpec) -> VariantSpec:
+        """Return a cell's variant."""
+        return next(v for v in self.variants if v.name == cell.variant)
+
+    def workload(self, cell: CellSpec) -> WorkloadPlan:
+        """Return a cell's workload."""
+        return next(w for w in self.workloads if w.spec.name == cell.workload)
+
+    def summary(self) -> Plan:
+        """Return what is shown to the user before the run."""
+        return Plan(
+            cells=self.cells,
+            skipped=self.skipped,
+            rounds=self.suite.rounds,
+            duration_s=self.suite.duration_s,
+            estimate_s=self.estimate_s(),
+        )
+
+    def estimate_s(self) -> float:
+        """Return a rough time for the whole run, nothing cached."""
+        groups = {cell.group for cell in self.cells}
+        samples = sum(self.workload_of_group(group).spec.data.evaluation for group in groups)
+        rounds_s = sum(round_estimate_s(cell, self.suite) for cell in self.cells)
+        return _PREPARE_S * len(self.workloads) + _SCORE_S * samples + rounds_s
+
+    def workload_of_group(self, group: str) -> WorkloadPlan:
+        """Return the workload of a group of cells."""
+        return self.workload(next(cell for cell in self.cells if cell.group == group))
+
+
+def round_estimate_s(cell: CellSpec, suite: SuiteSpec) -> float:
+    """Return a rough time for all rounds of a cell."""
+    trials = _SERVER_TRIALS if cell.scenario is Scenario.SERVER else 1.0
+    return suite.rounds * trials * (_START_S.get(cell.backend, 2.0) + 0.6 + suite.duration_s)
+
+
+def plan_run(request: RunRequest, machine: Fingerprint) -> RunPlan:
+    """Decide a run's cells.
+
+    Raises:
+        UsageError: On an unknown name, or when nothing is left to run.
+    """
+    suite = _narrow(catalog.load_suite(request.suite), request)
+    workloads = tuple(_workload(name, request) for name in suite.workloads)
+    variants = tuple(catalog.load_variant(name) for name in suite.variants)
+    _check_backends(suite.backends)
+    threads = request.threads or cores_available()
+    features = frozenset(machine.identity.cpu_flags)
+    cells: list[CellSpec] = []
+    skipped: list[CellRecord] = []
+    matrix = itertools.product(workloads, suite.backends, variants, suite.devices, suite.scenarios)
+    for workload, backend, variant, device, scenario in matrix:
+        cell = CellSpec(
+            workload=workload.spec.name,
+            variant=variant.name,
+            backend=backend,
+            device=device,
+            scenario=scenario.kind,
+            batch=_batch(scenario),
+            threads=threads,
+        )
+        reason = _why_skipped(cell, suite, workload=workload, variant=variant, features=features)
+        if reason is None:
+            cells.append(cell)
+        else:
+            skipped.append(skipped_record(cell, reason))
+    return RunPlan(suite, workloads, variants, tuple(cells), tuple(skipped), tuple(_notices(request)))
+
+
+def skipped_record(cell: CellSpec, reason: Reason) -> CellRecord:
+    """Return the record of a cell that is not run."""
+    return CellRecord(cell=cell, status=Status.SKIPPED, reason=reason, settings=Settings())
+
+
+def _batch(scenario: ScenarioSpec) -> int:
+    if scenario.kind is Scenario.SINGLE_STREAM:
+        return 1
+    return scenario.samples_per_query if scenario.kind is Scenario.MULTI_STREAM else scenario.max_batch
+
+
+def _narrow(suite: SuiteSpec, request: RunRequest) -> SuiteSpec:
+    """Apply filters and overrides; a filter may also name something that the suite itself leaves out."""
+    kept = request.filters
+    scenarios = suite.scenarios
+    if names := kept.get("scenario"):
+        known = [scenario.value for scenario in Scenario]
+        for name in names:
+            if name not in known:
+                raise unknown("scenario", name, known)
+        own = {scenario.kind: scenario for scenario in suite.scenarios}
+        scenarios = tuple(own.get(Scenario(name), ScenarioSpec(kind=Scenario(name))) for name in names)
+    if names := kept.get("device"):
+        for name in names:
+            if name != "host-cpu":
+                raise unknown("device", name, ["host-cpu"])
+    changes: dict[str, object] = {
+        "workloads": kept.get("workload") or suite.workloads,
+        "variants": kept.get("variant") or suite.variants,
+        "backends": kept.get("backend") or suite.backends,
+        "devices": kept.get("device") or suite.devices,
+        "scenarios": scenarios,
+    }
+    if request.rounds is not None:
+        if request.rounds < 3:
+            raise UsageError(
+                f"--rounds {request.rounds} is too few", hint="an interval needs at least 3 fresh processes"
+            )
+        changes["rounds"] = request.rounds
+    if request.duration_s is not None:
+        changes["duration_s"] = request.duration_s
+    return suite.model_copy(update=changes)
+
+
+def _workload(name: str, request: RunRequest) -> WorkloadPlan:
+    """Load a workload, with the user's own model and data in place of its own."""
+    spec, folder = catalog.load_workload(name)
+    source: Literal["huggingface", "onnx"] = "onnx" if (request.model or "").endswith(".onnx") else "huggingface"
+    if request.model or request.data:
+        # The floor was set for the workload's own model on its own data; the allowed drop still holds.
+        quality = spec.quality.model_copy(update={"floor": 0.0})
+        spec = spec.model_copy(update={"quality": quality})
+    if request.model:
+        return WorkloadPlan(spec.model_copy(update={"model": request.model}), None, request.data, source)
+    return WorkloadPlan(spec, folder, request.data, source)
+
+
+def _check_backends(names: Iterable[str]) -> None:
+    for name in names:
+        if name not in BACKENDS:
+            raise unknown("backend", name, BACKENDS.names())
+
+
+def _why_skipped(
+    cell: CellSpec, suite: SuiteSpec, *, workload: WorkloadPlan, variant: VariantSpec, features: frozenset[str]
+) -> Reason | None:
+    techniques = tuple(step.technique for step in variant.steps)
+    recipe = Recipe(workload.source, variant.precision, techniques)
+    support: Support = BACKENDS.get(cell.backend)().supports(recipe, features)
+    if not support.ok:
+        return Reason(code="unsupported", message=support.reason, hint=support.hint)
+    for rule in suite.exclude:
+        axes = (
+            (rule.workload, cell.workload),
+            (rule.variant, cell.variant),
+            (rule.backend, cell.backend),
+            (rule.scenario, cell.scenario),
+        )
+        if all(want is None or want == have for want, have in axes):
+            return Reason(
+                code="excluded", message=f"the suite leaves it out: {rule.reason}", hint="edit the suite to run it"
+            )
+    return None
+
+
+def _notices(request: RunRequest) -> list[Notice]:
+    if not (request.model or request.data):
+        return []
+    return [
+        Notice(
+            code="own-model",
+            message="the quality floor of the workload is not applied to your own model or data",
+            hint="quality is compared with the fp32 variant on the same samples",
+        )
+    ]
+
+
+def fit_budget(
+    cells: Sequence[CellSpec], suite: SuiteSpec, *, left_s: float
+) -> tuple[tuple[CellSpec, ...], tuple[CellSpec, ...], float]:
+    """Cut a run to the time left: first shorter windows (not below half a second), then whole scenarios from the last.
+
+    Returns:
+        The cells kept, the cells dropped, and the window in seconds.
+    """
+    kept = list(cells)
+    dropped: list[CellSpec] = []
+    for scenario in reversed([spec.kind for spec in suite.scenarios]):
+        for duration_s in (suite.duration_s, max(0.5, suite.duration_s / 2)):
+            trial = suite.model_copy(update={"duration_s": duration_s})
+            if sum(round_estimate_s(cell, trial) for cell in kept) <= left_s:
+                return tuple(kept), tuple(dropped), duration_s
+        if len({cell.scenario for cell in kept}) > 1:
+            dropped += [cell for cell in kept if cell.scenario is scenario]
+            kept = [cell for cell in kept if cell.scenario is not scenario]
+    return tuple(kept), tuple(dropped), max(0.5, suite.duration_s / 2)

@@ -1,0 +1,358 @@
+"""One fresh process, one cell, one round: load, warm up, calibrate, LoadGen inside a meter window, check, report.
+
+`python -m leptonbench.harness.worker FOLDER` reads `job.json` and writes `result.json` and `latencies.npy` there. It
+imports the cell's engine and no other.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leptonbench.backends import BACKENDS, RuntimeOptions, Session
+from leptonbench.errors import LeptonError, MeasurementError
+from leptonbench.harness.child import limit_memory, main
+from leptonbench.harness.jobs import (
+    JOB_FILE,
+    LATENCIES_FILE,
+    RESULT_FILE,
+    Failure,
+    WorkerJob,
+    WorkerResult,
+    write_message,
+)
+from leptonbench.harness.loadgen import BatchSystem, Failures, LoadSettings, StreamSystem, run_loadgen
+from leptonbench.harness.prepare import build_task
+from leptonbench.meters import select_meter
+from leptonbench.schema import Scenario
+from leptonbench.stats.queueing import max_rate
+from leptonbench.tasks import Samples, Split, Task
+
+_WARM_RUNS, _WARM_S = 3, 0.15  # at least so many runs and so long, for each batch size that will be used
+_CALIBRATE_RUNS, _CALIBRATE_S = 5, 0.25  # to tell LoadGen what latency or rate to expect
+_HEADROOM = 0.9  # of the predicted rate: the prediction knows nothing of the queue's own cost
+_PROCESSING_REPEATS = 16  # samples whose pre- and post-processing is timed
+_RAN_OUT = "Ran out of generated queries"
+
+
+class NonFiniteError(MeasurementError):
+    """An output holds a NaN or an infinity."""
+
+
+class Bench:
+    """An opened session with its prepared samples: what LoadGen's systems call.
+
+    Args:
+        session: The engine's.
+        input_name: Of the model's only input.
+        inputs: Encoded samples, each contiguous with a batch dimension of one.
+    """
+
+    def __init__(self, session: Session, input_name: str, inputs: Sequence[NDArray[Any]]) -> None:
+        self.session = session
+        self._name = input_name
+        self._inputs = inputs
+        self.outputs: dict[int, NDArray[Any]] = {}
+
+    @property
+    def count(self) -> int:
+        """Return how many samples are prepared."""
+        return len(self._inputs)
+
+    def twin(self, session: Session) -> Bench:
+        """Return another instance over the same samples."""
+        return Bench(session, self._name, self._inputs)
+
+    def run(self, positions: Sequence[int]) -> None:
+        """Run the samples at these positions as one batch and keep each one's last output."""
+        if len(positions) == 1:
+            batch = self._inputs[positions[0]]
+        else:
+            batch = np.concatenate([self._inputs[position] for position in positions])
+        outputs = self.session.run({self._name: batch})[0]
+        for row, position in enumerate(positions):
+            self.outputs[position] = outputs[row : row + 1]
+
+    def time_batches(self, size: int, *, runs: int, seconds: float) -> list[float]:
+        """Run batches of one size for at least so many runs and seconds; return each one's seconds."""
+        positions = [i % len(self._inputs) for i in range(size)]
+        times: list[float] = []
+        ends = time.perf_counter() + seconds
+        while len(times) < runs or time.perf_counter() < ends:
+            started = time.perf_counter_ns()
+            self.run(positions)
+            times.append((time.perf_counter_ns() - started) / 1e9)
+        return times
+
+
+def batch_sizes(job: WorkerJob) -> tuple[int, ...]:
+    """Return every batch size that the scenario can put to the engine."""
+    if job.scenario.kind is Scenario.SINGLE_STREAM or job.mode == "score":
+        return (1,)
+    if job.scenario.kind is Scenario.MULTI_STREAM:
+        return (job.scenario.samples_per_query,)
+    return tuple(range(1, job.scenario.max_batch + 1))
+
+
+def open_session(job: WorkerJob) -> tuple[Session, float]:
+    """Open the cell's artifact in its engine.
+
+    Returns:
+        The session, and the seconds from the engine's import to a session that can run.
+    """
+    if job.artifact is None:
+        raise ValueError("a cell that is measured has an artifact")
+    options = RuntimeOptions(
+        threads=job.cell.threads,
+        features=frozenset(job.features),
+        batches=batch_sizes(job),
+        cache=Path(job.cache),
+        inspect=job.mode == "score",
+    )
+    started = time.perf_counter()
+    session = BACKENDS.get(job.cell.backend)().open(job.artifact, options)
+    return session, time.perf_counter() - started
+
+
+def measure(job: WorkerJob, result: dict[str, Any]) -> None:
+    """Measure one round, filling `result` as figures come in, so that a failure keeps what came before."""
+    values: dict[str, float] = result["values"]
+    session, values["load_time"] = open_session(job)
+    result["effective"] = session.effective()
+    task = build_task(job.task)
+    samples = task.samples(Split.EVALUATION)
+    indices = timed_indices(job, len(samples))
+    inputs, values["preprocess"] = _encode(task, samples, indices)
+    if job.artifact is None:
+        raise ValueError("a cell that is measured has an artifact")
+    bench = Bench(session, job.artifact.inputs[0].name, inputs)
+    values["first_inference"] = bench.time_batches(1, runs=1, seconds=0)[0]
+    for size in batch_sizes(job):
+        bench.time_batches(size, runs=_WARM_RUNS, seconds=_WARM_S / len(batch_sizes(job)))
+    _measure_load(job, bench, result)
+    values["peak_memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
+    check_finite(bench.outputs.values())
+    values["postprocess"] = _time_decode(task, list(bench.outputs.values()))
+    answers = {indices[position]: task.decode([output])[0] for position, output in sorted(bench.outputs.items())}
+    result["answers"] = answers
+    session.close()
+
+
+def timed_indices(job: WorkerJob, count: int) -> list[int]:
+    """Return which evaluation samples this job runs: another part of one fixed shuffle each round."""
+    order = np.random.default_rng(job.seed).permutation(count)
+    start = job.round_index * job.samples
+    return [int(order[(start + i) % count]) for i in range(min(job.samples, count))]
+
+
+def _encode(task: Task, samples: Samples, indices: Sequence[int]) -> tuple[list[NDArray[Any]], float]:
+    """Decode and pre-process the samples; return them and the median seconds of one."""
+    inputs, times = [], []
+    for index in indices:
+        raw = samples.raw(index)
+        started = time.perf_counter_ns()
+        inputs.append(np.ascontiguousarray(task.encode(raw)[None]))
+        times.append((time.perf_counter_ns() - started) / 1e9)
+    return inputs, float(np.median(times))
+
+
+def _time_decode(task: Task, outputs: list[NDArray[Any]]) -> float:
+    times = []
+    for output in outputs[:_PROCESSING_REPEATS]:
+        started = time.perf_counter_ns()
+        task.decode([output])
+        times.append((time.perf_counter_ns() - started) / 1e9)
+    return float(np.median(times))
+
+
+def _measure_load(job: WorkerJob, bench: Bench, result: dict[str, Any]) -> None:
+    """Calibrate, then run LoadGen inside the meter's window."""
+    settings = calibrate(job, bench, result)
+    meter, notice = select_meter(job.device, matched=job.device_matched)
+    if notice is not None:
+        result["notices"].append(notice)
+    benches = [bench, *_more_instances(job, bench)]
+    meter.begin()
+    loaded = _run(job, benches, settings)
+    if any(_RAN_OUT in reason for reason in loaded.reasons):
+        # The engine got much faster than it was while calibrating: tell LoadGen, and measure once more.
+        meter.end()
+        meter.begin()
+        loaded = _run(job, benches, _twice_as_fast(settings))
+    result["energy"] = meter.end()
+    result["values"] |= loaded.values
+    result["valid"], result["invalid_reasons"] = loaded.valid, loaded.reasons
+    result["loadgen"] = loaded.log
+    result["queries"] = int(loaded.log.get("result_query_count", len(loaded.latencies_s)))
+    result["inferences"] = result["queries"] * _samples_per_query(job, loaded.log)
+    np.save(Path(job.out) / LATENCIES_FILE, loaded.latencies_s)
+
+
+def _samples_per_query(job: WorkerJob, log: dict[str, Any]) -> int:
+    if job.scenario.kind is Scenario.OFFLINE:
+        return int(log.get("effective_samples_per_query", 1))
+    return job.scenario.samples_per_query if job.scenario.kind is Scenario.MULTI_STREAM else 1
+
+
+def _more_instances(job: WorkerJob, first: Bench) -> list[Bench]:
+    """Open the further instances of a cell that has several; they share the encoded samples."""
+    return [first.twin(open_session(job)[0]) for _ in range(job.cell.instances - 1)]
+
+
+def calibrate(job: WorkerJob, bench: Bench, result: dict[str, Any]) -> LoadSettings:
+    """Tell LoadGen what to expect, from a short timed loop; predict the server rate where none is given."""
+    kind, scenario = job.scenario.kind, job.scenario
+    sizes = batch_sizes(job)
+    timed = {size: bench.time_batches(size, runs=_CALIBRATE_RUNS, seconds=_CALIBRATE_S / len(sizes)) for size in sizes}
+    largest = float(np.median(timed[sizes[-1]]))
+    target_qps = job.target_qps
+    if kind is Scenario.SERVER:
+        result["effective"]["service_time_s"] = {str(size): float(np.median(times)) for size, times in timed.items()}
+        if target_qps is None:
+            target_qps = _HEADROOM * max_rate(
+                timed,
+                latency_target_s=job.latency_target_s,
+                percentile=scenario.percentile,
+                instances=job.cell.instances,
+                max_batch=scenario.max_batch,
+                max_wait_s=scenario.max_wait_s,
+                seed=job.seed,
+            )
+            if target_qps <= 0:
+                raise MeasurementError(
+                    "no rate meets the latency target",
+                    cause=f"a batch of {sizes[-1]} takes {largest:.3g} s, the target is {job.latency_target_s:.3g} s",
+                    hint="loosen the suite's latency target, or use a faster variant",
+                )
+        result["effective"]["target_qps"] = target_qps
+    return LoadSettings(
+        scenario=kind,
+        duration_s=job.duration_s,
+        min_queries=scenario.min_queries,
+        percentile=scenario.percentile,
+        folder=Path(job.out) / "loadgen",
+        seed=job.seed + 1000 * job.round_index,
+        # A hint a little below the truth: LoadGen generates twice as many queries as it then expects to need.
+        expected_latency_s=0.8 * largest,
+        expected_qps=sizes[-1] / largest,
+        target_qps=target_qps or 1.0,
+        latency_target_s=job.latency_target_s,
+        samples_per_query=scenario.samples_per_query,
+    )
+
+
+def _twice_as_fast(settings: LoadSettings) -> LoadSettings:
+    return replace(settings, expected_latency_s=settings.expected_latency_s / 2, expected_qps=settings.expected_qps * 2)
+
+
+def _run(job: WorkerJob, benches: list[Bench], settings: LoadSettings) -> Any:
+    failures = Failures()
+    if job.scenario.kind in (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM):
+        system: Any = StreamSystem(benches[0].run, failures)
+    else:
+        # Offline has all samples at once: waiting for company could only lose time.
+        wait_s = job.scenario.max_wait_s if job.scenario.kind is Scenario.SERVER else 0.0
+        runs = [bench.run for bench in benches]
+        system = BatchSystem(runs, failures, max_batch=job.scenario.max_batch, max_wait_s=wait_s)
+    return run_loadgen(system, settings, sample_count=benches[0].count, failures=failures)
+
+
+def score(job: WorkerJob, result: dict[str, Any]) -> None:
+    """Answer the evaluation samples once each, in the engine and with the settings that are timed."""
+    session, _ = open_session(job)
+    result["effective"] = session.effective()
+    task = build_task(job.task)
+    samples = task.samples(Split.EVALUATION)
+    if job.artifact is None:
+        raise ValueError("a cell that is scored has an artifact")
+    name = job.artifact.inputs[0].name
+    answers: list[Any] = []
+    indices = timed_indices(job, len(samples))
+    for index in indices:
+        outputs = session.run({name: np.ascontiguousarray(task.encode(samples.raw(index))[None])})
+        check_finite(outputs)
+        answers.extend(task.decode(outputs))
+    targets = [samples.target(index) for index in indices]
+    result["quality"] = task.quality(answers, targets)
+    result["answers"] = dict(zip(indices, answers, strict=True))
+    result["targets"] = dict(zip(indices, targets, strict=True))
+    result["inferences"] = len(answers)
+
+
+def null_query(job: WorkerJob, result: dict[str, Any]) -> None:
+    """Measure a system that does nothing: what LoadGen and Python add to every query."""
+    folder = Path(job.out) / "loadgen"
+    failures = Failures()
+    system = StreamSystem(_nothing, failures)
+    settings = LoadSettings(Scenario.SINGLE_STREAM, 0.2, 1000, 0.9, folder, job.seed, expected_latency_s=1e-6)
+    loaded = run_loadgen(system, settings, sample_count=64, failures=failures)
+    result["values"] = {"latency_mean": 1.0 / loaded.values["throughput"]}
+    result["queries"] = len(loaded.latencies_s)
+
+
+def _nothing(positions: Sequence[int]) -> None:
+    """Answer at once."""
+
+
+def check_finite(outputs: Any) -> None:
+    """Refuse outputs that are not numbers.
+
+    Raises:
+        NonFiniteError: On the first NaN or infinity.
+    """
+    for output in outputs:
+        if not np.isfinite(output).all():
+            raise NonFiniteError(
+                "the model returned a non-finite output",
+                cause="an output holds NaN or infinity",
+                hint="check the artifact's calibration and precision; the speed of wrong answers is not reported",
+            )
+
+
+MODES: dict[str, Callable[[WorkerJob, dict[str, Any]], None]] = {
+    "performance": measure,
+    "score": score,
+    "null": null_query,
+}
+
+
+def work(folder: Path) -> None:
+    """Read the job, do it, write the result; errors become part of the result."""
+    job = WorkerJob.model_validate_json((folder / JOB_FILE).read_text(encoding="utf-8"))
+    limit_memory(job.memory_limit_bytes)
+    result: dict[str, Any] = {"values": {}, "effective": {}, "notices": []}
+    try:
+        MODES[job.mode](job, result)
+    except MemoryError as error:
+        result |= _failed("out-of-memory", MeasurementError("the engine ran out of memory", cause=str(error)))
+    except NonFiniteError as error:
+        result |= _failed("non-finite", error)
+    except LeptonError as error:
+        result |= _failed("refused", error)
+    except Exception as error:  # whatever an engine raises fails its cell, with its own words kept
+        text = str(error).strip()
+        code = "out-of-memory" if "allocate memory" in text.lower() or "bad_alloc" in text else "crash"
+        wrapped = MeasurementError(
+            "the engine raised an error", cause=f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"
+        )
+        result |= _failed(code, wrapped)
+        sys.excepthook(type(error), error, error.__traceback__)
+    write_message(folder / RESULT_FILE, WorkerResult.model_validate(result))
+
+
+def _failed(code: str, error: LeptonError) -> dict[str, Any]:
+    return {"error": Failure.of(error), "error_code": code}
+
+
+if __name__ == "__main__":
+    main(work)
