@@ -220,7 +220,7 @@ def strip_svg(values: Sequence[float], low: float | None, high: float | None, ti
     band = ""
     if low is not None and high is not None:
         left = axis.place(low)
-        band = f'<rect class="band" x="{_n(left)}" y="4" width="{_n(axis.place(high) - left)}" height="20"/>'
+        band = f'<rect class="spread" x="{_n(left)}" y="4" width="{_n(axis.place(high) - left)}" height="20"/>'
     marks = "".join(f"M{_n(axis.place(value))} 6v16" for value in values)
     texts = (
         f'<text x="8" y="38">{escape(plain(min(values), "s"))}</text>'

@@ -152,8 +152,8 @@ def render_report(manifest: RunManifest, records: Sequence[CellRecord], *, lang:
             records=pack(records_json(manifest, records), plain_below=PLAIN_RECORDS_BYTES),
             style=Markup(style),
             script=Markup(script),
-            style_hash=csp_hash(style),
-            script_hash=csp_hash(script),
+            style_hash=Markup(csp_hash(style)),
+            script_hash=Markup(csp_hash(script)),
             file_stem=f"leptonbench-{manifest.run_id}",
         )
     )

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from markupsafe import Markup
+
+from leptonbench.errors import StorageError
+from leptonbench.paths import data_root
+from leptonbench.report import i18n, render_report
+from leptonbench.report.i18n import Translator, load_messages
+from leptonbench.report.naming import Namer
+from leptonbench.report.summary import Summariser
+from leptonbench.schema import METRICS, Boundary, Scenario, Status
+from tests.report_factory import make_manifest, make_records, make_run, ok_record
+from tests.report_page import Node, parse
+
+PLACEHOLDER = re.compile(r"{(\w+)}")
+
+
+def test_both_catalogues_have_the_same_keys_and_placeholders() -> None:
+    english, chinese = load_messages("en"), load_messages("zh")
+    assert {key for key in chinese if not key.startswith("formula.")} == set(english)
+    for key, message in english.items():
+        assert set(PLACEHOLDER.findall(message)) == set(PLACEHOLDER.findall(chinese[key])), key
+
+
+def test_chinese_defines_every_metric_and_is_chinese() -> None:
+    chinese = load_messages("zh")
+    assert {key.removeprefix("formula.") for key in chinese if key.startswith("formula.")} == set(METRICS)
+    same = {"list.", "prose.n", "bar.other_language", "footer.other"}
+    for key, message in chinese.items():
+        if not any(key.startswith(prefix) for prefix in same):
+            words = PLACEHOLDER.sub("", message)
+            assert re.search("[\u4e00-\u9fff]", words) or not re.search("[A-Za-z]", words), key
+
+
+class _Recording(dict[str, str]):
+    def __init__(self, messages: dict[str, str]) -> None:
+        super().__init__(messages)
+        self.used: set[str] = set()
+
+    def __getitem__(self, key: str) -> str:
+        self.used.add(key)
+        return super().__getitem__(key)
+
+
+def _variety() -> list[list[Any]]:
+    """Return record sets that between them reach every message."""
+    records = make_records()
+    single, multi = Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM
+    base = ok_record("fp32", "onnxruntime", single, 0.02)
+    bare = base.metrics["latency_p50"].model_copy(update={"low": None, "high": None})
+    slower = [base, ok_record("prune50", "onnxruntime", single, 0.03, speedup=0.7)]
+    ties = [ok_record("fp32", name, single, 0.02) for name in ("a", "b", "c", "d", "e")]
+    late = [record.model_copy(update={"meets_target": False}) for record in slower]
+    lost = [record.model_copy(update={"meets_quality": False}) for record in slower]
+    plain = [
+        base.model_copy(update={"metrics": base.metrics | {"latency_p50": bare}}),
+        ok_record("fp32", "torch", single, 0.03),
+        ok_record("fp32", "torch", multi, 0.03),
+    ]
+    zero = [
+        base.model_copy(
+            update={
+                "metrics": {
+                    **base.metrics,
+                    "energy_per_inference": base.metrics["energy_per_inference"].model_copy(
+                        update={"value": 0.0, "low": 0.0, "high": 0.0}
+                    ),
+                }
+            }
+        ),
+        ok_record("fp32", "torch", single, 0.03),
+    ]
+    twice = [
+        record.model_copy(update={"cell": record.cell.model_copy(update={"batch": batch})})
+        for record in records
+        for batch in (1, 8)
+    ]
+    dear = [ok_record("fp32", "torch", single, 0.01), ok_record("fp32", "onnxruntime", single, 0.02)]
+    boundaries = [
+        base.model_copy(
+            update={
+                "metrics": {
+                    name: base.metrics["energy_per_inference"].model_copy(update={"boundary": Boundary(name)})
+                    for name in ("device", "package", "board", "wall")
+                }
+            }
+        )
+    ]
+    differs = base.model_copy(
+        update={"settings": base.settings.model_copy(update={"requested": {"threads": 4}, "effective": {"threads": 2}})}
+    )
+    no_reason = [record.model_copy(update={"reason": None}) for record in records if record.status is Status.SKIPPED]
+    free = [
+        record.model_copy(update={"metrics": {k: v for k, v in record.metrics.items() if k != "cost_per_million"}})
+        for record in dear
+    ]
+    return [records, slower, ties, late, lost, plain, zero, twice, dear, boundaries, [differs], no_reason, free, many()]
+
+
+def many() -> list[Any]:
+    record = ok_record("fp32", "torch", Scenario.SINGLE_STREAM, 0.03)
+    return [
+        record.model_copy(update={"cell": record.cell.model_copy(update={"batch": batch})}) for batch in range(1, 70)
+    ]
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_every_message_is_used(lang: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalogues = {name: _Recording(load_messages(name)) for name in ("en", "zh")}
+    monkeypatch.setattr(i18n, "load_messages", catalogues.__getitem__)
+    for index, records in enumerate(_variety()):
+        manifest = make_manifest(records)
+        updates: dict[str, Any] = {}
+        if index == 1:
+            updates = {"git_dirty": False, "workloads": ()}
+        if index == 2:
+            updates = {"git_commit": None}
+        render_report(manifest.model_copy(update=updates), records, lang=lang)
+    assert set(catalogues[lang]) - catalogues[lang].used == set()
+
+
+def _texts(node: Node) -> tuple[str, list[str]]:
+    """Return all text below a node, and the attributes that readers meet."""
+    text, attributes = "", [value for name in ("title", "aria-label") if (value := node.attributes.get(name))]
+    for child in node.children:
+        if isinstance(child, str):
+            text += child
+        elif child.tag not in ("style", "script"):
+            below, more = _texts(child)
+            text += below + "\n"
+            attributes += more
+    return text, attributes
+
+
+def _outside(text: str) -> str:
+    """Return what is not within the brackets of any message."""
+    depth, kept = 0, ""
+    for letter in text:
+        depth += {"⟦": 1, "⟧": -1}.get(letter, 0)
+        kept += letter if depth == 0 else " "
+    assert depth == 0
+    return kept
+
+
+def test_no_text_bypasses_the_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mark every message with brackets: what is left outside them comes from the records, or is a number or unit."""
+    marked = {key: f"⟦{message}⟧" for key, message in load_messages("en").items()}
+    monkeypatch.setattr(i18n, "load_messages", lambda _: marked)
+    manifest, records = make_run()
+    known = json.dumps([manifest.model_dump(mode="json"), [record.model_dump(mode="json") for record in records]])
+    known += " ".join(f"{spec.title_en} {spec.formula}" for spec in METRICS.values())
+    known += " leptonbench run b1 t2 i1 UTC sha256 True M S P A n s ms µs k MB GB kB G mJ J GHz pp"
+    words = set(re.findall(r"[A-Za-z]+", known))
+    text, attributes = _texts(parse(render_report(manifest, records)).find("body")[0])
+    for piece in (text, *attributes):
+        outside = _outside(piece)
+        assert set(re.findall(r"[A-Za-z]+", outside)) <= words, set(re.findall(r"[A-Za-z]+", outside)) - words
+
+
+def _sentences(lang: str) -> str:
+    manifest, records = make_run()
+    namer = Namer([record.cell for record in records])
+    lines = []
+    summariser = Summariser(manifest, records, Translator(lang), namer)
+    for summary in summariser.summaries():
+        lines.append(f"# {summary.title} | {summary.criteria.striptags()}")
+        for line in summary.lines:
+            lines.append(f"{line.question}: " + " ".join(sentence.striptags() for sentence in line.sentences))
+            for verdict, items in line.verdicts:
+                lines.append(f"- {verdict}: " + "; ".join(item.striptags() for item in items))
+    return "\n".join([*lines, *(sentence.striptags() for sentence in summariser.absent())]).replace("\u00a0", " ")
+
+
+def test_the_summary_reads_in_english() -> None:
+    text = _sentences("en")
+    assert (
+        "Fastest that is still accurate: prune50+int8-static · onnxruntime: Latency p50 4.31 ms (4.26–4.36, n = 5, "
+        "measured), single-stream. Its top-1 is 97.6 %. Next is int8-static · openvino, which takes 1.62× "
+        "(1.59 to 1.66) as long." in text
+    )
+    assert "Not distinguishable from int8-static · openvino: the intervals overlap." in text
+    assert "- Not distinguishable from fp32 in speed: prune50 · torch: 1.01× (0.99 to 1.03) as fast" in text
+    assert "not known to be accurate enough: 0; above the latency target: 1" in text
+    assert "Skipped (2): int8-static · torch (inspection, single-stream) and int8-static · torch" in text
+
+
+def test_the_summary_reads_in_chinese() -> None:
+    text = _sentences("zh")
+    assert (
+        "精度达标且最快: prune50+int8-static · onnxruntime：延迟 p50 4.31 ms（4.26–4.36，n = 5，实测），单流场景。 "
+        "其 top-1 为 97.6 %。 其次是 int8-static · openvino，耗时为其 1.62 倍（1.59 至 1.66）。" in text
+    )
+    assert "跳过（2 项）：" in text
+    assert "原因：" in text
+
+
+def test_values_put_into_messages_are_escaped() -> None:
+    translate = Translator("en", {"a": "{x} & {y}"})
+    assert translate("a", x="<b>", y=Markup("<i>")) == "&lt;b&gt; & <i>"
+
+
+def test_an_unreadable_catalogue_is_a_storage_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    load_messages.cache_clear()
+    monkeypatch.setattr(i18n, "data_root", lambda: data_root() / "nowhere")
+    with pytest.raises(StorageError, match="cannot read the messages"):
+        load_messages("en")
+    load_messages.cache_clear()
