@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+from leptonbench import catalog
 from leptonbench.harness.aggregate import CellData, aggregate, compare_with_baseline, gap_notice, quality_delta
 from leptonbench.harness.jobs import Score
 from leptonbench.harness.plan import RunPlan, skipped_record
+from leptonbench.harness.pricing import host_prices, price_cell
 from leptonbench.harness.rate import Trial, final_rounds
 from leptonbench.harness.rounds import trials
+from leptonbench.paths import data_root
 from leptonbench.schema import (
     METRICS,
     Artifact,
     CellRecord,
     CellSpec,
+    IsaTable,
+    Provenance,
     Quantity,
     Reason,
     RoundRecord,
@@ -21,6 +27,7 @@ from leptonbench.schema import (
     Settings,
     Status,
 )
+from leptonbench.stats.theory import theoretical_speedup
 from leptonbench.store import RunStore
 
 _BASELINE = "fp32"
@@ -50,11 +57,27 @@ def finish_records(
         )
         for cell in cells
     }
+    manifest = store.manifest
+    prices = host_prices(
+        manifest.devices[0], plan.suite, threads=manifest.settings.effective["threads"], date=manifest.created[:10]
+    )
+    table = catalog.load_yaml(data_root() / "hardware_profiles" / "isa.yaml", IsaTable)
     for cell in cells:
         record = records[cell.key]
         base_cell = cell.model_copy(update={"variant": _BASELINE})
-        base = records.get(base_cell.key)
-        store.write_record(with_baseline(record, base, scores.get(cell.group), scores.get(base_cell.group)))
+        siblings = Siblings(
+            base=records.get(base_cell.key),
+            score=scores.get(cell.group),
+            base_score=scores.get(base_cell.group),
+            max_drop=plan.workload(cell).spec.quality.max_drop,
+        )
+        record = with_baseline(record, siblings, flags=manifest.fingerprint.identity.cpu_flags, table=table)
+        if record.rounds:
+            record = record.model_copy(
+                update={"metrics": in_order(record.metrics | price_cell(record, prices, plan.suite))}
+            )
+        store.write_record(record)
+    store.update(assumptions=prices.assumptions)
 
 
 def cell_record(
@@ -120,19 +143,55 @@ def judged(record: CellRecord, kept: int, rounds: int) -> CellRecord:
     return record.model_copy(update={"status": Status.INVALID, "reason": reason})
 
 
-def with_baseline(
-    record: CellRecord, base: CellRecord | None, score: Score | None, base_score: Score | None
-) -> CellRecord:
-    """Add speedup and quality difference against the fp32 cell of the same backend and scenario."""
+class Siblings(NamedTuple):
+    """What a cell is compared with: the fp32 cell of the same backend and scenario, and both scores."""
+
+    base: CellRecord | None
+    score: Score | None
+    base_score: Score | None
+    max_drop: float
+
+
+def with_baseline(record: CellRecord, siblings: Siblings, *, flags: tuple[str, ...], table: IsaTable) -> CellRecord:
+    """Add speedup, theoretical speedup and quality difference, and judge the quality by the allowed drop."""
     metrics: dict[str, Quantity] = dict(record.metrics)
+    base, score, base_score = siblings.base, siblings.score, siblings.base_score
+    meets_quality = record.meets_quality
     if base is not None and base.cell.key != record.cell.key and record.rounds:
-        metrics |= compare_with_baseline(record, base, theory=None)
+        metrics |= compare_with_baseline(record, base, theory=theory(record, base, flags=flags, table=table))
     if score is not None and base_score is not None and score.group != base_score.group:
-        metrics["quality_delta"] = quality_delta(score, base_score)
+        delta = quality_delta(score, base_score)
+        metrics["quality_delta"] = delta
+        meets_quality = bool(meets_quality) and (delta.value or 0.0) >= -siblings.max_drop
     notice = gap_notice(record, metrics)
     return record.model_copy(
         update={
-            "metrics": {tag: metrics[tag] for tag in METRICS if tag in metrics},
+            "metrics": in_order(metrics),
             "warnings": (*record.warnings, notice) if notice else record.warnings,
+            "meets_quality": meets_quality,
         }
     )
+
+
+def theory(record: CellRecord, base: CellRecord, *, flags: tuple[str, ...], table: IsaTable) -> Quantity | None:
+    """Return the peak speedup that the arithmetic allows; `None` without counts."""
+    if record.artifact is None or base.artifact is None or not (record.artifact.macs and base.artifact.macs):
+        return None
+    found = theoretical_speedup(
+        base.artifact.macs, record.artifact.macs, precision=record.artifact.precision, cpu_flags=flags, table=table
+    )
+    if found is None:
+        return Quantity.null("1", f"no published peak ratio for {record.artifact.precision} on this CPU")
+    return Quantity(
+        value=found.value,
+        unit="1",
+        low=found.low,
+        high=found.high,
+        provenance=Provenance.ASSUMED if found.ratio.assumed else Provenance.PROJECTED,
+        method=f"MACs ratio {found.mac_ratio:.3g} x arithmetic ratio {found.arithmetic_ratio:.3g}: {found.derivation}",
+    )
+
+
+def in_order(metrics: Mapping[str, Quantity]) -> dict[str, Quantity]:
+    """Return the metrics in the order of their declaration."""
+    return {tag: metrics[tag] for tag in METRICS if tag in metrics}

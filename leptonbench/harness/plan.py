@@ -94,7 +94,7 @@ class RunPlan:
 def round_estimate_s(cell: CellSpec, suite: SuiteSpec) -> float:
     """Return a rough time for all rounds of a cell."""
     trials = _SERVER_TRIALS if cell.scenario is Scenario.SERVER else 1.0
-    return suite.rounds * trials * (_START_S.get(cell.backend, 2.0) + 0.6 + suite.duration_s)
+    return suite.rounds * trials * (_START_S.get(cell.backend, 2.0) + 0.8 + 1.1 * suite.duration_s)
 
 
 def plan_run(request: RunRequest, machine: Fingerprint) -> RunPlan:

@@ -36,11 +36,13 @@ from leptonbench.schema import Scenario
 from leptonbench.stats.queueing import max_rate
 from leptonbench.tasks import Samples, Split, Task
 
-_WARM_RUNS, _WARM_S = 3, 0.15  # at least so many runs and so long, for each batch size that will be used
-_CALIBRATE_RUNS, _CALIBRATE_S = 5, 0.25  # to tell LoadGen what latency or rate to expect
+_WARM_RUNS, _WARM_S = 2, 0.2  # at least so many runs of each batch size, and so long in all
+_CALIBRATE_RUNS, _CALIBRATE_S = 3, 0.25  # likewise, to tell LoadGen what latency or rate to expect
 _HEADROOM = 0.9  # of the predicted rate: the prediction knows nothing of the queue's own cost
 _PROCESSING_REPEATS = 16  # samples whose pre- and post-processing is timed
-_RAN_OUT = "Ran out of generated queries"
+_MAX_SERVER_S = 8  # windows: a rate that needs longer for the fewest queries is of no use to a buyer
+_OFFLINE_HINT = 1.3  # over the calibrated rate: a hint that is too low leaves the window too short
+_TOO_SLOW_HINT = ("Ran out of generated queries", "Increase expected QPS")
 
 
 class NonFiniteError(MeasurementError):
@@ -94,11 +96,13 @@ class Bench:
 
 
 def batch_sizes(job: WorkerJob) -> tuple[int, ...]:
-    """Return every batch size that the scenario can put to the engine."""
+    """Return every batch size that the scenario puts to the engine, apart from an offline query's last remainder."""
     if job.scenario.kind is Scenario.SINGLE_STREAM or job.mode == "score":
         return (1,)
     if job.scenario.kind is Scenario.MULTI_STREAM:
         return (job.scenario.samples_per_query,)
+    if job.scenario.kind is Scenario.OFFLINE:
+        return (job.scenario.max_batch,)
     return tuple(range(1, job.scenario.max_batch + 1))
 
 
@@ -184,7 +188,7 @@ def _measure_load(job: WorkerJob, bench: Bench, result: dict[str, Any]) -> None:
     benches = [bench, *_more_instances(job, bench)]
     meter.begin()
     loaded = _run(job, benches, settings)
-    if any(_RAN_OUT in reason for reason in loaded.reasons):
+    if any(words in reason for reason in loaded.reasons for words in _TOO_SLOW_HINT):
         # The engine got much faster than it was while calibrating: tell LoadGen, and measure once more.
         meter.end()
         meter.begin()
@@ -219,7 +223,7 @@ def calibrate(job: WorkerJob, bench: Bench, result: dict[str, Any]) -> LoadSetti
     if kind is Scenario.SERVER:
         result["effective"]["service_time_s"] = {str(size): float(np.median(times)) for size, times in timed.items()}
         if target_qps is None:
-            target_qps = _HEADROOM * max_rate(
+            predicted = max_rate(
                 timed,
                 latency_target_s=job.latency_target_s,
                 percentile=scenario.percentile,
@@ -228,7 +232,8 @@ def calibrate(job: WorkerJob, bench: Bench, result: dict[str, Any]) -> LoadSetti
                 max_wait_s=scenario.max_wait_s,
                 seed=job.seed,
             )
-            if target_qps <= 0:
+            target_qps = max(_HEADROOM * predicted, scenario.min_queries / (_MAX_SERVER_S * job.duration_s))
+            if predicted <= 0:
                 raise MeasurementError(
                     "no rate meets the latency target",
                     cause=f"a batch of {sizes[-1]} takes {largest:.3g} s, the target is {job.latency_target_s:.3g} s",
@@ -244,7 +249,7 @@ def calibrate(job: WorkerJob, bench: Bench, result: dict[str, Any]) -> LoadSetti
         seed=job.seed + 1000 * job.round_index,
         # A hint a little below the truth: LoadGen generates twice as many queries as it then expects to need.
         expected_latency_s=0.8 * largest,
-        expected_qps=sizes[-1] / largest,
+        expected_qps=_OFFLINE_HINT * sizes[-1] / largest,
         target_qps=target_qps or 1.0,
         latency_target_s=job.latency_target_s,
         samples_per_query=scenario.samples_per_query,
