@@ -159,6 +159,9 @@ def with_baseline(record: CellRecord, siblings: Siblings, *, flags: tuple[str, .
     meets_quality = record.meets_quality
     if base is not None and base.cell.key != record.cell.key and record.rounds:
         metrics |= compare_with_baseline(record, base, theory=theory(record, base, flags=flags, table=table))
+    elif record.rounds:
+        itself = "this is the baseline" if base is not None else "the run has no fp32 cell on this backend and scenario"
+        metrics |= {tag: Quantity.null("1", itself) for tag in ("speedup", "theoretical_speedup")}
     if score is not None and base_score is not None and score.group != base_score.group:
         delta = quality_delta(score, base_score)
         metrics["quality_delta"] = delta

@@ -10,7 +10,7 @@ from typing import Literal
 
 from leptonbench import catalog
 from leptonbench.backends import BACKENDS, Recipe, Support
-from leptonbench.errors import UsageError
+from leptonbench.errors import PrerequisiteError, UsageError
 from leptonbench.harness.request import Plan, RunRequest
 from leptonbench.harness.system import cores_available
 from leptonbench.registry import unknown
@@ -101,7 +101,8 @@ def plan_run(request: RunRequest, machine: Fingerprint) -> RunPlan:
     """Decide a run's cells.
 
     Raises:
-        UsageError: On an unknown name, or when nothing is left to run.
+        UsageError: On an unknown name.
+        PrerequisiteError: If a workload's own model is missing.
     """
     suite = _narrow(catalog.load_suite(request.suite), request)
     workloads = tuple(_workload(name, request) for name in suite.workloads)
@@ -184,6 +185,12 @@ def _workload(name: str, request: RunRequest) -> WorkloadPlan:
         spec = spec.model_copy(update={"quality": quality})
     if request.model:
         return WorkloadPlan(spec.model_copy(update={"model": request.model}), None, request.data, source)
+    if not (folder / spec.model).exists():
+        raise PrerequisiteError(
+            f"the model of workload `{name}` is missing",
+            cause=f"{folder / spec.model} does not exist",
+            hint=f"restore it from the repository, or make it with {folder / 'train.py'}",
+        )
     return WorkloadPlan(spec, folder, request.data, source)
 
 

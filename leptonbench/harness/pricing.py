@@ -34,9 +34,7 @@ def host_prices(device: DeviceProfile, suite: SuiteSpec, *, threads: int, date: 
         threads: Logical cores the cells use.
         date: The run's day, for the demand in the list of assumptions.
     """
-    region = region_profile(
-        suite.region, electricity=_table("electricity"), carbon=_table("carbon"), pue=_table("pue")
-    )
+    region = region_profile(suite.region, electricity=_table("electricity"), carbon=_table("carbon"), pue=_table("pue"))
     rented = rented_usd_per_hour(device.cloud, threads=threads) if device.cloud else None
     owned = None
     if device.owned is not None and device.power is not None:

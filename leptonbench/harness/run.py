@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ import psutil
 
 from leptonbench import __version__
 from leptonbench.backends import BACKENDS
-from leptonbench.errors import StorageError, UsageError
+from leptonbench.errors import LeptonError, StorageError, UsageError
 from leptonbench.harness.children import run_prepare, run_worker, scratch_folder
 from leptonbench.harness.device import resolve_host
 from leptonbench.harness.finish import finish_records
@@ -44,6 +45,7 @@ _MEMORY_SHARE = 0.9  # of the memory available at the start: a runaway engine fa
 _SCORE_SHARE = 0.35  # of a budget
 _SCORE_S = 0.03  # seconds a sample, for the budget only
 _SCORE_FLOOR = 200  # samples: below, the interval of top-1 is too wide to say anything
+_RESUMABLE = ("budget", "too-few-rounds")  # reasons that more time cures
 _STOP_BEFORE_S = 8.0  # left in a budget: no further round is started
 
 
@@ -65,7 +67,7 @@ def execute(request: RunRequest, progress: Progress) -> RunOutcome:
     started = time.monotonic()
     if request.resume is not None:
         with RunStore.open(request.resume, writable=True) as store:
-            request = resumed_request(request, store.manifest)
+            request = resumed_request(request, store)
             decided = plan_run(request, fingerprint())
             check_same_machine(store.manifest)
             return Run(request, decided, store, progress=progress, started=started).go()
@@ -78,7 +80,14 @@ def execute(request: RunRequest, progress: Progress) -> RunOutcome:
     with RunStore.create(path, new_manifest(request, decided, machine, path.name)) as store:
         for record in decided.skipped:
             store.write_record(record)
-        return Run(request, decided, store, progress=progress, started=started).go()
+        try:
+            return Run(request, decided, store, progress=progress, started=started).go()
+        except LeptonError:
+            if not (path / "rounds").exists():
+                shutil.rmtree(
+                    path
+                )  # nothing was measured: an empty run would only stand in the way of the last good one
+            raise
 
 
 def run_name(suite: str) -> str:
@@ -121,13 +130,15 @@ def new_manifest(request: RunRequest, decided: RunPlan, machine: Fingerprint, ru
     )
 
 
-def resumed_request(request: RunRequest, manifest: RunManifest) -> RunRequest:
+def resumed_request(request: RunRequest, store: RunStore) -> RunRequest:
     """Return the request that a stored run was started with.
 
     Raises:
         StorageError: If the run is complete.
     """
-    if manifest.finished is not None:
+    manifest = store.manifest
+    unmeasured = any(r.reason is not None and r.reason.code in _RESUMABLE for r in store.records())
+    if manifest.finished is not None and not unmeasured:
         raise StorageError(
             f"run `{manifest.run_id}` is complete", hint="start a new run, or `leptonbench report` this one"
         )
@@ -203,9 +214,12 @@ class Run:
         cells = self.score(cells)
         cells = self.within_budget(cells)
         done = {cell.key: self.store.rounds(cell.key) for cell in cells}
-        self.measure(cells, done)
-        self.progress.phase("write the records")
-        finish_records(self.store, self.plan, artifacts=self.artifacts(cells), scores=self.scores, done=done)
+        try:
+            self.measure(cells, done)
+        finally:
+            # Also on Ctrl-C: what was measured becomes records, those with too few rounds marked as such.
+            self.progress.phase("write the records")
+            finish_records(self.store, self.plan, artifacts=self.artifacts(cells), scores=self.scores, done=done)
         manifest = self.store.finish()
         return RunOutcome(self.store.path, manifest, tuple(self.store.records()))
 

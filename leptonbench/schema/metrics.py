@@ -67,7 +67,7 @@ METRICS: dict[str, MetricSpec] = {
             _LOWER,
             "Load time",
             "加载时间",
-            "open the artifact in the engine, until the session is ready",
+            "import the engine and open the artifact, until the session is ready",
         ),
         MetricSpec(
             "first_inference",
