@@ -287,6 +287,7 @@ def _read_back(system: System, settings: LoadSettings) -> Loaded:
     log = {
         key: value for key, value in detail.items() if key.startswith(("requested_", "effective_", "result_", "early_"))
     }
+    log["result"] = detail["result_validity"]
     log["loadgen_version"] = detail.get("loadgen_version")
     latencies = _latencies(system, settings)
     return Loaded(not reasons, tuple(reasons), _values(detail, settings), latencies, log)

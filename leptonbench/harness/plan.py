@@ -81,14 +81,14 @@ class RunPlan:
 
     def estimate_s(self) -> float:
         """Return a rough time for the whole run, nothing cached."""
-        groups = {cell.group for cell in self.cells}
-        samples = sum(self.workload_of_group(group).spec.data.evaluation for group in groups)
+        samples = sum(self.scored_samples(cell) for cell in {cell.group: cell for cell in self.cells}.values())
         rounds_s = sum(round_estimate_s(cell, self.suite) for cell in self.cells)
         return _PREPARE_S * len(self.workloads) + _SCORE_S * samples + rounds_s
 
-    def workload_of_group(self, group: str) -> WorkloadPlan:
-        """Return the workload of a group of cells."""
-        return self.workload(next(cell for cell in self.cells if cell.group == group))
+    def scored_samples(self, cell: CellSpec) -> int:
+        """Return how many evaluation samples give a cell's quality."""
+        available = self.workload(cell).spec.data.evaluation
+        return min(available, self.suite.quality_samples or available)
 
 
 def round_estimate_s(cell: CellSpec, suite: SuiteSpec) -> float:
@@ -105,9 +105,9 @@ def plan_run(request: RunRequest, machine: Fingerprint) -> RunPlan:
         PrerequisiteError: If a workload's own model is missing.
     """
     suite = _narrow(catalog.load_suite(request.suite), request)
-    workloads = tuple(_workload(name, request) for name in suite.workloads)
-    variants = tuple(catalog.load_variant(name) for name in suite.variants)
     _check_backends(suite.backends)
+    variants = tuple(catalog.load_variant(name) for name in suite.variants)
+    workloads = tuple(_workload(name, request) for name in suite.workloads)
     threads = request.threads or cores_available()
     features = frozenset(machine.identity.cpu_flags)
     cells: list[CellSpec] = []

@@ -343,8 +343,8 @@ class Run:
         return [cell for cell in cells if cell.group not in failed]
 
     def score_samples(self, cell: CellSpec, groups: int) -> int:
-        """Return how many samples to score: all of the split, or what a budget allows."""
-        available = self.plan.workload(cell).spec.data.evaluation
+        """Return how many samples to score: what the suite says, or what a budget allows."""
+        available = self.plan.scored_samples(cell)
         if self.request.budget_s is None:
             return available
         affordable = int(self.request.budget_s * _SCORE_SHARE / (groups * _SCORE_S))

@@ -81,7 +81,12 @@ class DemandSpec(Frozen):
 
 
 class SuiteSpec(Frozen):
-    """Workloads x variants x backends x scenarios on devices, and what the buyer needs."""
+    """Workloads x variants x backends x scenarios on devices, and what the buyer needs.
+
+    Attributes:
+        quality_samples: How many evaluation samples each engine answers for the quality figure, the same ones for all;
+            `None` for the whole split. Fewer make a shorter first run and a wider, still stated, interval.
+    """
 
     name: str
     title: Text
@@ -94,6 +99,7 @@ class SuiteSpec(Frozen):
     exclude: tuple[Exclusion, ...] = ()
     rounds: int = Field(default=3, ge=3)
     duration_s: float = Field(default=1.5, gt=0)
+    quality_samples: int | None = Field(default=None, ge=100)
     latency_target_s: float = Field(gt=0)
     latency_percentile: float = Field(default=0.99, gt=0, lt=1)
     demand: DemandSpec
