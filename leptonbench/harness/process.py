@@ -51,13 +51,12 @@ def run_child(
     started = time.perf_counter()
     with (folder / "stderr.txt").open("wb") as stderr:
         child = subprocess.Popen(
-            [sys.executable, "-m", module, str(folder)],
+            [sys.executable, "-m", module, str(folder), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if on_line else stderr,
             stderr=stderr,
             env=_environment(threads),
             start_new_session=True,
-            text=True if on_line else None,
         )
     try:
         finished = _follow(child, timeout_s, on_line) if on_line else _sleep_until_exit(child, timeout_s)
@@ -74,7 +73,7 @@ def _environment(threads: int) -> Mapping[str, str]:
     return {**os.environ, **sizes, **quiet}
 
 
-def _sleep_until_exit(child: subprocess.Popen[str], timeout_s: float) -> bool:
+def _sleep_until_exit(child: subprocess.Popen[bytes], timeout_s: float) -> bool:
     """Return whether the child ended in time. One system call, no polling: the child has the cores to itself."""
     if not hasattr(os, "pidfd_open"):  # pragma: no cover - systems without pidfd fall back to the library's wait
         try:
@@ -91,23 +90,28 @@ def _sleep_until_exit(child: subprocess.Popen[str], timeout_s: float) -> bool:
         os.close(descriptor)
 
 
-def _follow(child: subprocess.Popen[str], timeout_s: float, on_line: Callable[[str], None]) -> bool:
+def _follow(child: subprocess.Popen[bytes], timeout_s: float, on_line: Callable[[str], None]) -> bool:
     """Hand on the child's stdout line by line until it ends or runs out of time."""
     if child.stdout is None:
         raise RuntimeError("the child was started without a pipe")
     deadline = time.monotonic() + timeout_s
     poller = select.poll()
     poller.register(child.stdout, select.POLLIN | select.POLLHUP)
-    while True:
-        if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
+    rest = b""
+    while (left_s := deadline - time.monotonic()) > 0:
+        if not poller.poll(left_s * 1000):
             return False
-        line = child.stdout.readline()
-        if not line:
+        # Not `readline`: it would wait for the end of a line, and keep back lines that came in one piece.
+        chunk = os.read(child.stdout.fileno(), 65536)
+        if not chunk:
             return _sleep_until_exit(child, max(0.0, deadline - time.monotonic()))
-        on_line(line.rstrip("\n"))
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            on_line(line.decode(errors="replace"))
+    return False
 
 
-def _kill_group(child: subprocess.Popen[str]) -> None:
+def _kill_group(child: subprocess.Popen[bytes]) -> None:
     """Kill whatever is left of the child's process group and reap the child."""
     try:
         os.killpg(child.pid, signal.SIGKILL)
