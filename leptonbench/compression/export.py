@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from leptonbench.compression.source import ModelSource
 from leptonbench.errors import UsageError
 from leptonbench.schema import TensorSpec
-from leptonbench.compression.source import ModelSource
 
 _MAX_BATCH = 4096  # upper bound stated to torch.export for the free batch dimension
 _OPSET = 18  # the oldest opset with everything these models need: widest choice of engines
@@ -25,7 +25,8 @@ def load_classifier(source: ModelSource) -> Any:
         UsageError: If transformers cannot load the folder as an image classifier.
     """
     from torch import nn
-    from transformers import AutoModelForImageClassification, logging as transformers_logging
+    from transformers import AutoModelForImageClassification
+    from transformers import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:

@@ -34,7 +34,8 @@ def inspect_graph(path: Path) -> GraphFacts:
     import onnx
 
     model = onnx.load(str(path))
-    inputs = tuple(_tensor(value) for value in model.graph.input)
+    constants = {tensor.name for tensor in model.graph.initializer}  # old files list them among the inputs
+    inputs = tuple(_tensor(value) for value in model.graph.input if value.name not in constants)
     outputs = tuple(_tensor(value) for value in model.graph.output)
     for value in model.graph.input:
         for dimension in value.type.tensor_type.shape.dim:

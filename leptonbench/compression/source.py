@@ -74,7 +74,7 @@ def _onnx(path: Path, name: str) -> ModelSource:
     import onnx
 
     try:
-        model = onnx.load(str(path), load_external_data=False)
+        files = onnx_files(path)
         onnx.checker.check_model(str(path))
     except Exception as error:  # protobuf, checker and I/O errors have no common base
         raise UsageError(
@@ -82,10 +82,16 @@ def _onnx(path: Path, name: str) -> ModelSource:
             cause=str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__,
             hint="export it again with torch.onnx.export, or give a Hugging Face folder",
         ) from error
-    external = {
-        entry.value for tensor in model.graph.initializer for entry in tensor.external_data if entry.key == "location"
-    }
-    return ModelSource("onnx", path.resolve(), hash_files([path, *(path.parent / e for e in sorted(external))]), name)
+    return ModelSource("onnx", path.resolve(), hash_files(files), name)
+
+
+def onnx_files(path: Path) -> list[Path]:
+    """Return an ONNX file and the files beside it that hold its weights."""
+    import onnx
+
+    graph = onnx.load(str(path), load_external_data=False).graph
+    names = {entry.value for tensor in graph.initializer for entry in tensor.external_data if entry.key == "location"}
+    return [path, *(path.parent / name for name in sorted(names))]
 
 
 def _download(name: str) -> Path:

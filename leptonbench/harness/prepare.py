@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import shutil
 import sys
 import tempfile
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leptonbench.compression import TECHNIQUES, Compression, Context
-from leptonbench.compression.source import ModelSource, hash_files, labels_of, resolve_source
+from leptonbench.compression.source import ModelSource, hash_files, labels_of, onnx_files, resolve_source
 from leptonbench.errors import LeptonError, MeasurementError, UsageError
 from leptonbench.harness.child import main
 from leptonbench.harness.jobs import (
@@ -176,6 +177,7 @@ class Kitchen:
                 hint="give the Hugging Face folder it was exported from",
             )
         check_onnx_input(self.source, self.sample_shape)
+        check_onnx_classes(self.source, data_classes(self.task.samples(Split.EVALUATION)))
         return Made(self.source.sha256, self.source.path)
 
     def graph_step(self, model: Made, step: StepSpec, technique: Compression) -> Made:
@@ -213,19 +215,21 @@ class Kitchen:
             from leptonbench.compression.graph import inspect_graph
 
             inputs, outputs, macs, parameters = inspect_graph(made.path)
+            files = onnx_files(made.path)
         else:
+            files = [made.path]
             facts = json.loads((made.path.parent / "facts.json").read_text(encoding="utf-8"))
             inputs, outputs = (TensorSpec(**facts["inputs"]),), (TensorSpec(**facts["outputs"]),)
             macs, parameters = facts["macs"], facts["parameters"]
         return Artifact(
             format=target.format,
             path=str(made.path),
-            sha256=hash_files([made.path]),
+            sha256=hash_files(files),
             recipe=target.variant.steps,
             precision=target.variant.precision,
             inputs=inputs,
             outputs=outputs,
-            size_bytes=made.path.stat().st_size,
+            size_bytes=sum(file.stat().st_size for file in files),
             macs=macs,
             parameters=parameters,
         )
@@ -253,6 +257,25 @@ def check_onnx_input(source: ModelSource, sample_shape: tuple[int, ...]) -> None
     )
 
 
+def check_onnx_classes(source: ModelSource, classes: tuple[str, ...]) -> None:
+    """Refuse an ONNX model that gives another number of logits than the data has classes.
+
+    Raises:
+        UsageError: If the count is stated in the graph and differs.
+    """
+    from leptonbench.compression.graph import inspect_graph
+
+    sizes = inspect_graph(source.path).outputs[0].shape[1:]
+    if not sizes or None in sizes or math.prod(size or 0 for size in sizes) == len(classes):
+        return
+    raise UsageError(
+        "the model's classes are not those of the data",
+        cause=f"model: {math.prod(size or 0 for size in sizes)} logits; data: {len(classes)} classes "
+        f"({', '.join(classes[:8])})",
+        hint="give one class folder for each logit, in the logits' order when sorted by name",
+    )
+
+
 def _shape(shape: tuple[int | None, ...]) -> str:
     return (
         "[" + ", ".join("batch" if size is None and i == 0 else str(size or "?") for i, size in enumerate(shape)) + "]"
@@ -262,11 +285,19 @@ def _shape(shape: tuple[int | None, ...]) -> str:
 def _data_hash(reference: TaskRef, samples: Samples) -> str:
     """Hash what the samples are: the user's files, or the generator's seed and size."""
     if isinstance(samples, ImageFolder):
-        return hash_files([path for path, _ in samples.files])
+        labels = ",".join(str(label) for _, label in samples.files)
+        return hashlib.sha256(f"{hash_files([path for path, _ in samples.files])} {labels}".encode()).hexdigest()
     from leptonbench.tasks.surface import GENERATOR_VERSION
 
     identity = f"{reference.name} v{GENERATOR_VERSION} {reference.data.model_dump_json()} {len(samples)}"
     return hashlib.sha256(identity.encode()).hexdigest()
+
+
+def data_classes(samples: Samples) -> tuple[str, ...]:
+    """Return the names of the data's classes, in the order of their indices."""
+    from leptonbench.tasks.surface import CLASSES
+
+    return samples.classes if isinstance(samples, ImageFolder) else CLASSES
 
 
 def check_classes(kitchen: Kitchen) -> None:
@@ -275,10 +306,7 @@ def check_classes(kitchen: Kitchen) -> None:
     Raises:
         UsageError: If the counts or the names differ.
     """
-    samples = kitchen.task.samples(Split.EVALUATION)
-    from leptonbench.tasks.surface import CLASSES
-
-    classes = samples.classes if isinstance(samples, ImageFolder) else CLASSES
+    classes = data_classes(kitchen.task.samples(Split.EVALUATION))
     labels = labels_of(kitchen.source)
     if labels is not None and tuple(label.casefold() for label in labels) != tuple(c.casefold() for c in classes):
         raise UsageError(
