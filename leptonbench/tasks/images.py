@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from leptonbench.errors import UsageError
 from leptonbench.tasks.base import Split
@@ -134,9 +134,14 @@ class ImageFolder:
 
     def _base(self, root: Path, split: Split) -> tuple[Path, bool]:
         """Return the folder of the split and whether it still has to be divided."""
-        names = self._CALIBRATION if split is Split.CALIBRATION else self._EVALUATION
-        found = next((root / name for name in names if (root / name).is_dir()), None)
-        return (found, False) if found else (root, True)
+        found = [
+            next((root / name for name in names if (root / name).is_dir()), None)
+            for names in (self._CALIBRATION, self._EVALUATION)
+        ]
+        if all(found):
+            return found[0 if split is Split.CALIBRATION else 1] or root, False
+        # One of the two alone is divided as a whole folder would be.
+        return next((folder for folder in found if folder), root), True
 
     def _check_found(self, base: Path, files: list[tuple[Path, int]]) -> None:
         if len(files) < 2:
@@ -162,9 +167,11 @@ class ImageFolder:
         try:
             with Image.open(path) as image:
                 return np.asarray(image.convert("RGB"))
-        except (UnidentifiedImageError, OSError) as error:
+        except Exception as error:  # a damaged file makes Pillow raise OSError, SyntaxError, ValueError and others
             raise UsageError(
-                f"`{path}` cannot be decoded as an image", cause=str(error), hint="remove or replace the file"
+                f"`{path}` cannot be decoded as an image",
+                cause=str(error) or repr(error),
+                hint="remove or replace the file",
             ) from error
 
     def target(self, index: int) -> int:
