@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from leptonbench.backends import BACKENDS
+from leptonbench.errors import UsageError
 from leptonbench.harness.children import run_worker, scratch_folder
 from leptonbench.harness.jobs import Score, WorkerJob, write_message
 from leptonbench.harness.process import Ended
@@ -24,13 +25,19 @@ def score_group(job: WorkerJob, *, data_sha256: str, timeout_s: float) -> Score 
 
     Returns:
         The score, or why there is none.
+
+    Raises:
+        UsageError: If the user's data cannot be read: no cell of this run could be scored.
     """
     path = _cache_path(job, data_sha256)
     cached = _read(path)
     if cached is not None:
-        return cached.model_copy(update={"reused": True})
+        # Another variant, workload or device name may have made the same artifact.
+        return cached.model_copy(update={"reused": True, "group": job.cell.group})
     with scratch_folder() as folder:
         result, ended = run_worker(job.model_copy(update={"out": str(folder)}), timeout_s=timeout_s)
+    if result is not None and result.error is not None and result.error.kind == UsageError.__name__:
+        raise result.error.error()
     if result is None or result.error is not None or result.quality is None:
         failure = result.error if result else None
         return failure_reason(ended, result.error_code if result else "", failure.message if failure else "", failure)
@@ -52,13 +59,14 @@ def failure_reason(ended: Ended, code: str, message: str, failure: object = None
     """Return the reason of a failed child: what it said itself, else how its process ended."""
     cause = getattr(failure, "cause", "")
     hint = getattr(failure, "hint", "")
-    if code:
-        return Reason(code=code, message=f"{message}: {cause}" if cause else message, hint=hint, stderr=ended.stderr)
     hints = {
         "timeout": "the engine hangs or is far slower than expected; raise the limit with --round-timeout",
         "out-of-memory": "use a smaller batch or a machine with more memory",
         "crash": "the engine's own words are in the record; update it, or leave the cell out",
     }
+    if code:
+        message = f"{message}: {cause}" if cause else message
+        return Reason(code=code, message=message, hint=hint or hints.get(code, ""), stderr=ended.stderr)
     message = ended.message or "the process left no result"
     return Reason(
         code=ended.code if ended.code != "ok" else "crash",
