@@ -10,6 +10,7 @@ from typing import Literal
 
 from leptonbench import catalog
 from leptonbench.backends import BACKENDS, Recipe, Support
+from leptonbench.compression import TECHNIQUES
 from leptonbench.errors import PrerequisiteError, UsageError
 from leptonbench.harness.request import Plan, RunRequest
 from leptonbench.harness.system import cores_available
@@ -29,6 +30,7 @@ from leptonbench.schema import (
     WorkloadSpec,
 )
 
+_EXECUTORS = ("local",)
 # Seconds that a fresh process needs before its timed window, by engine: for the estimate only, never for a result.
 _START_S = {"torch": 4.0, "torch-compile": 10.0, "onnxruntime": 1.2, "openvino": 1.6}
 _SCORE_S = 0.022  # seconds a sample: for the estimate only
@@ -104,6 +106,8 @@ def plan_run(request: RunRequest, machine: Fingerprint) -> RunPlan:
         UsageError: On an unknown name.
         PrerequisiteError: If a workload's own model is missing.
     """
+    if request.executor not in _EXECUTORS:
+        raise unknown("executor", request.executor, _EXECUTORS)
     suite = _narrow(catalog.load_suite(request.suite), request)
     _check_backends(suite.backends)
     variants = tuple(catalog.load_variant(name) for name in suite.variants)
@@ -208,6 +212,10 @@ def _why_skipped(
     support: Support = BACKENDS.get(cell.backend)().supports(recipe, features)
     if not support.ok:
         return Reason(code="unsupported", message=support.reason, hint=support.hint)
+    on_module = [name for name in techniques if TECHNIQUES.get(name).stage == "module"]
+    if workload.source == "onnx" and on_module:
+        message = f"`{on_module[0]}` changes a PyTorch module, and the model is an ONNX file"
+        return Reason(code="unsupported", message=message, hint="give the Hugging Face folder it was exported from")
     for rule in suite.exclude:
         axes = (
             (rule.workload, cell.workload),
@@ -244,12 +252,13 @@ def fit_budget(
     """
     kept = list(cells)
     dropped: list[CellSpec] = []
+    shorter_s = min(suite.duration_s, max(0.5, suite.duration_s / 2))
     for scenario in reversed([spec.kind for spec in suite.scenarios]):
-        for duration_s in (suite.duration_s, max(0.5, suite.duration_s / 2)):
+        for duration_s in (suite.duration_s, shorter_s):
             trial = suite.model_copy(update={"duration_s": duration_s})
             if sum(round_estimate_s(cell, trial) for cell in kept) <= left_s:
                 return tuple(kept), tuple(dropped), duration_s
         if len({cell.scenario for cell in kept}) > 1:
             dropped += [cell for cell in kept if cell.scenario is scenario]
             kept = [cell for cell in kept if cell.scenario is not scenario]
-    return tuple(kept), tuple(dropped), max(0.5, suite.duration_s / 2)
+    return tuple(kept), tuple(dropped), shorter_s
