@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ from leptonbench.schema import (
     Settings,
     Status,
 )
-from leptonbench.store import RunStore
+from leptonbench.store import MANIFEST, RunStore
 
 _TIMEOUT_FACTOR = 10.0  # a round that takes ten times its estimate hangs
 _TIMEOUT_FLOOR_S = 120.0
@@ -70,6 +71,7 @@ def execute(request: RunRequest, progress: Progress) -> RunOutcome:
             request = resumed_request(request, store)
             decided = plan_run(request, fingerprint())
             check_same_machine(store.manifest)
+            check_same_plan(decided, store.manifest)
             return Run(request, decided, store, progress=progress, started=started).go()
     machine = fingerprint()
     decided = plan_run(request, machine)
@@ -84,10 +86,21 @@ def execute(request: RunRequest, progress: Progress) -> RunOutcome:
             return Run(request, decided, store, progress=progress, started=started).go()
         except LeptonError:
             if not (path / "rounds").exists():
-                shutil.rmtree(
-                    path
-                )  # nothing was measured: an empty run would only stand in the way of the last good one
+                discard(path)
             raise
+
+
+def discard(path: Path) -> None:
+    """Delete a run in which nothing was measured: it would only stand in the way of the last good one.
+
+    The user may have given a folder with hidden files of their own: nothing is deleted but what a run writes.
+    """
+    for name in ("cells", "logs", "samples"):
+        shutil.rmtree(path / name, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        (path / MANIFEST).unlink()
+        (path / ".lock").unlink()
+        path.rmdir()
 
 
 def run_name(suite: str) -> str:
@@ -114,13 +127,13 @@ def new_manifest(request: RunRequest, decided: RunPlan, machine: Fingerprint, ru
         settings=Settings(
             requested=request.passed,
             effective={
-                "suite": request.suite,
+                "suite": lasting_path(request.suite),
                 "filters": {axis: list(names) for axis, names in request.filters.items()},
                 "rounds": decided.suite.rounds,
                 "duration_s": decided.suite.duration_s,
                 "threads": decided.cells[0].threads,
                 "seed": request.seed,
-                "model": request.model,
+                "model": lasting_path(request.model) if request.model else None,
                 "data": str(request.data.resolve()) if request.data else None,
             },
         ),
@@ -128,6 +141,12 @@ def new_manifest(request: RunRequest, decided: RunPlan, machine: Fingerprint, ru
         fingerprint=machine,
         notices=decided.notices,
     )
+
+
+def lasting_path(name: str) -> str:
+    """Return a path that is still right in another current folder; a name that is no file's stays as it is."""
+    path = Path(name).expanduser()
+    return str(path.resolve()) if path.exists() and ("/" in name or path.suffix) else name
 
 
 def resumed_request(request: RunRequest, store: RunStore) -> RunRequest:
@@ -173,6 +192,22 @@ def check_same_machine(manifest: RunManifest) -> None:
             f"run `{manifest.run_id}` was started on another machine or with other packages",
             cause=f"these differ: {', '.join(differing)}",
             hint="start a new run here",
+        )
+
+
+def check_same_plan(decided: RunPlan, manifest: RunManifest) -> None:
+    """Refuse to go on with a run whose suite or variants were edited since it started.
+
+    Raises:
+        StorageError: Naming what differs.
+    """
+    pairs = {"suite": (decided.suite, manifest.suite), "variants": (decided.variants, manifest.variants)}
+    differing = [name for name, (now, then) in pairs.items() if now != then]
+    if differing:
+        raise StorageError(
+            f"the {' and the '.join(differing)} of run `{manifest.run_id}` changed since it was started",
+            cause="its rounds would not be comparable with further ones",
+            hint="start a new run, or undo the change",
         )
 
 
