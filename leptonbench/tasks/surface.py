@@ -30,7 +30,7 @@ from leptonbench.tasks.surface_marks import BENIGN, DEFECTS
 from leptonbench.tasks.surface_scene import SIDE, Draws, Floats, blend, surface
 
 CLASSES = ("good", "scratch", "dent", "hole", "stain", "crack")
-GENERATOR_VERSION = 1  # part of cache keys: raise it whenever any byte of any image changes
+GENERATOR_VERSION = 2  # part of cache keys: raise it whenever any byte of any image changes
 POOL_FROM = 512  # images; below, starting processes costs more than they save
 CHUNK = 32  # images a job: 5 MB of result, small against a process's memory, large against its call overhead
 
@@ -43,7 +43,7 @@ def _sense(draws: Draws, planes: Floats) -> NDArray[np.uint8]:
     planes *= (np.float32(draws.uniform(0.85, 1.15)) * (1 + draws.spread(3) * np.float32(0.04)))[:, None, None]
     np.clip(planes, 0, 1, out=planes)
     noise = draws.grain(3, SIDE, SIDE) + draws.grain(1, SIDE, SIDE)
-    noise *= np.float32(draws.skewed(0.01, 0.075))
+    noise *= np.float32(draws.skewed(0.008, 0.05))
     noise *= np.float32(0.4) + planes
     curve = np.float32(draws.uniform(0.0, 0.6))  # a tone curve between linear and about gamma 0.6
     planes *= (1 + curve) - curve * planes
@@ -81,7 +81,7 @@ def render_located(seed: int, split: str, index: int) -> tuple[NDArray[np.uint8]
     draws = scene.draws
     if label:
         DEFECTS[CLASSES[label]](scene)
-    for _ in range(draws.below(4)):
+    for _ in range(draws.below(3)):
         BENIGN[draws.below(len(BENIGN))](scene)
     x, y = scene.focus[0] if scene.focus else (0.0, 0.0)
     return _sense(draws, scene.planes), label, (int(y + SIDE / 2), int(x + SIDE / 2))

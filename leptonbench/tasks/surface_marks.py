@@ -74,11 +74,11 @@ def _zigzag(draws: Draws, n: int, length: float, roughness: float) -> Floats:
 def _scratch(scene: Scene) -> None:
     draws = scene.draws
     centre, direction = scene.place(), draws.direction()
-    tone = draws.sign() * draws.skewed(0.2, 0.65)
+    tone = draws.sign() * draws.skewed(0.3, 0.9)
     for _ in range(1 + draws.below(3) * draws.below(2)):
-        length = draws.uniform(35, 150)
-        path = curve(draws.spread(5), 256) * np.float32(draws.uniform(0, 0.08) * length)
-        line = Line(centre, direction, length, path, _taper(draws, 256, draws.skewed(0.6, 1.6)))
+        length = draws.uniform(60, 170)
+        path = curve(draws.spread(5), 256) * np.float32(draws.uniform(0, 0.05) * length)
+        line = Line(centre, direction, length, path, _taper(draws, 256, draws.skewed(0.9, 2.2)))
         _stroke(scene, line, tone, -tone * draws.uniform(0, 0.6))
         centre = centre[0] + draws.uniform(-14, 14), centre[1] + draws.uniform(-14, 14)
 
@@ -86,11 +86,11 @@ def _scratch(scene: Scene) -> None:
 def _crack(scene: Scene) -> None:
     draws = scene.draws
     (cx, cy), (c, s) = scene.place(), draws.direction()
-    length, tone = draws.uniform(35, 130), -draws.skewed(0.3, 0.8)
-    width, roughness = draws.skewed(0.55, 1.4), draws.uniform(0.45, 0.9)
+    length, tone = draws.uniform(50, 140), -draws.skewed(0.42, 0.85)
+    width, roughness = draws.skewed(0.8, 1.8), draws.uniform(0.6, 1.0)
     path = _zigzag(draws, 256, length, roughness)
     _stroke(scene, Line((cx, cy), (c, s), length, path, _taper(draws, 256, width)), tone)
-    for _ in range(draws.below(4)):
+    for _ in range(1 + draws.below(3)):
         at = draws.below(200) + 28
         along, aside = (at / 256 - 0.5) * length, float(path[at])
         lean, reach = draws.sign() * draws.uniform(0.5, 1.3), draws.uniform(0.2, 0.45) * length
@@ -109,16 +109,16 @@ def _fibre(scene: Scene) -> None:
     path = curve(draws.spread(7), 128) * np.float32(draws.uniform(0.25, 0.5) * length)
     half_width = np.full(128, draws.uniform(0.5, 0.9), dtype=np.float32)
     line = Line(scene.place(), draws.direction(), length, path, half_width)
-    _stroke(scene, line, draws.sign() * draws.uniform(0.15, 0.5))
+    _stroke(scene, line, draws.uniform(0.2, 0.5) * (-1 if draws.chance(0.3) else 1))
 
 
 def _tool_step(scene: Scene) -> None:
     """Draw the straight step between two passes of a tool: it crosses the image along the marks."""
     draws = scene.draws
     c, s = scene.grooves
-    half_width = np.full(64, draws.uniform(0.5, 2.5), dtype=np.float32)
+    half_width = np.full(64, draws.uniform(1.5, 4), dtype=np.float32)
     line = Line(scene.place(0), (-s, c), 700.0, np.zeros(64, dtype=np.float32), half_width)
-    _stroke(scene, line, draws.sign() * draws.uniform(0.08, 0.3), draws.uniform(-0.15, 0.15))
+    _stroke(scene, line, draws.sign() * draws.uniform(0.06, 0.22), draws.uniform(-0.15, 0.15))
 
 
 # --- areas: dents, holes, stains and their look-alikes ---------------------------------------------------------------
@@ -157,9 +157,9 @@ def _drop(scene: Scene) -> None:
 
 def _hole(scene: Scene) -> None:
     draws = scene.draws
-    (cx, cy), depth = scene.place(), draws.skewed(0.45, 0.95)
+    (cx, cy), depth = scene.place(), draws.skewed(0.5, 0.95)
     for _ in range(1 + draws.below(3) * draws.below(2)):
-        radius = draws.skewed(2.4, 10)
+        radius = draws.skewed(3, 11)
         view, square, gx, gy = _oval(scene, (cx, cy), radius, draws.uniform(1, 1.5))
         distance = (np.sqrt(square) - 1) * np.float32(radius)
         facing = -(gx * np.float32(scene.light[0]) + gy * np.float32(scene.light[1]))
@@ -180,10 +180,10 @@ def _blot(scene: Scene, radius: float, softness: float) -> tuple[Floats, Floats]
 def _stain(scene: Scene) -> None:
     """Darken a blot, evenly or as the ring that a drying drop leaves, without relief."""
     draws = scene.draws
-    view, mask = _blot(scene, draws.uniform(12, 36), draws.uniform(0.15, 0.9))
+    view, mask = _blot(scene, draws.uniform(15, 38), draws.uniform(0.15, 0.9))
     if draws.chance(0.35):
         mask = mask * (np.float32(1.7) - mask)
-    absorbed = np.asarray(STAINS[draws.below(len(STAINS))], dtype=np.float32) * np.float32(draws.skewed(0.14, 0.5))
+    absorbed = np.asarray(STAINS[draws.below(len(STAINS))], dtype=np.float32) * np.float32(draws.skewed(0.17, 0.5))
     view *= 1 - mask[None] * absorbed[:, None, None]
 
 
@@ -203,7 +203,7 @@ def _dust(scene: Scene) -> None:
     """Scatter specks, dark or bright, smaller than any hole."""
     draws = scene.draws
     for _ in range(2 + draws.below(7)):
-        radius = draws.uniform(0.6, 1.7)
+        radius = draws.uniform(0.6, 1.6)
         view, square, _, _ = _oval(scene, scene.place(6), radius, draws.uniform(1, 1.6))
         speck = cover((np.sqrt(square) - 1) * np.float32(radius), 0.0)
         view *= 1 + speck * np.float32(draws.sign() * draws.uniform(0.2, 0.55))

@@ -234,7 +234,7 @@ def surface(draws: Draws) -> Scene:
     dx = axis[None, :] - np.float32(draws.uniform(-1, 1))
     dy = axis[:, None] - np.float32(draws.uniform(-1, 1))
     lit += bump((dx * dx + dy * dy) * np.float32(1 / draws.uniform(0.3, 3))) * np.float32(draws.uniform(0, 0.35))
-    lit += relief * np.float32(draws.uniform(0.04, 0.2))
+    lit += relief * np.float32(draws.uniform(0.03, 0.13))
     lit += 1
     tint = np.asarray(METALS[draws.below(len(METALS))], dtype=np.float32) + draws.spread(3) * np.float32(0.025)
     planes = lit[None] * (tint * np.float32(draws.uniform(0.7, 1.15)))[:, None, None]
