@@ -101,6 +101,17 @@ def test_one_version() -> None:
     assert headings[0] == __version__
 
 
+def test_every_room_keeps_engines_out_but_those_that_are_for_them() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    (contract,) = [one for one in contracts if one["name"].startswith("engines")]
+    package = ROOT / "leptonbench"
+    found = {path.stem for path in package.glob("*.py")} | {path.parent.name for path in package.glob("*/__init__.py")}
+    rooms = found - {"__init__", "_version", "backends", "compression", "tasks"}
+    assert set(contract["source_modules"]) == {f"leptonbench.{room}" for room in rooms}
+
+
 def test_every_dependency_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
