@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import resource
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,22 @@ def package_version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def peak_memory_bytes() -> int:
+    """Return the peak resident set of this program.
+
+    Linux hands `ru_maxrss` down through `exec`, so a child's is never below its parent's peak; `VmHWM` starts anew.
+    """
+    try:
+        text = Path("/proc/self/status").read_text(encoding="utf-8")
+    except OSError:
+        text = ""
+    line = next((line for line in text.splitlines() if line.startswith("VmHWM:")), None)
+    if line is not None:
+        return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def fingerprint() -> Fingerprint:

@@ -6,7 +6,6 @@ imports the cell's engine and no other.
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -31,6 +30,7 @@ from leptonbench.harness.jobs import (
 )
 from leptonbench.harness.loadgen import BatchSystem, Failures, LoadSettings, StreamSystem, run_loadgen
 from leptonbench.harness.prepare import build_task
+from leptonbench.harness.system import peak_memory_bytes
 from leptonbench.meters import select_meter
 from leptonbench.schema import Scenario
 from leptonbench.stats.queueing import max_rate
@@ -142,9 +142,7 @@ def measure(job: WorkerJob, result: dict[str, Any]) -> None:
     for size in batch_sizes(job):
         bench.time_batches(size, runs=_WARM_RUNS, seconds=_WARM_S / len(batch_sizes(job)))
     _measure_load(job, bench, result)
-    values["peak_memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
-        1 if sys.platform == "darwin" else 1024
-    )
+    values["peak_memory"] = float(peak_memory_bytes())
     check_finite(bench.outputs.values())
     values["postprocess"] = _time_decode(task, list(bench.outputs.values()))
     answers = {indices[position]: task.decode([output])[0] for position, output in sorted(bench.outputs.items())}
