@@ -97,8 +97,8 @@ class RaplMeter:
 
     Args:
         root: The powercap folder.
-        idle_w: What the package draws when idle, if known; the idle part of a reading is 0 J where it is not, and the
-            method says so.
+        idle_w: What the package draws when idle, if known; without it a reading has no idle part, and the method
+            says so.
         clock_ns: A monotonic clock.
 
     Raises:
@@ -145,7 +145,7 @@ class RaplMeter:
             energy_j=energy_j,
             low_j=energy_j * (1.0 - _ERROR),
             high_j=energy_j * (1.0 + _ERROR),
-            idle_j=min(energy_j, (self._idle_w or 0.0) * window_s),
+            idle_j=None if self._idle_w is None else min(energy_j, self._idle_w * window_s),
             window_s=window_s,
             boundary=Boundary.PACKAGE.value,
             method=f"RAPL counter, {' + '.join(domain.name for domain in self._domains)}{idle}",

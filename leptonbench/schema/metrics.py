@@ -39,7 +39,8 @@ METRICS: dict[str, MetricSpec] = {
             _LOWER,
             "Latency p90",
             "延迟 p90",
-            "smallest latency that the pooled samples certify as >= the 90th percentile at 99 % confidence",
+            "90th percentile of the queries of all rounds together; its interval reaches at least to the latency that "
+            "MLPerf's early stopping certifies at 99 % confidence; absent below 64 queries",
         ),
         MetricSpec(
             "latency_p99",
@@ -59,7 +60,13 @@ METRICS: dict[str, MetricSpec] = {
         ),
         MetricSpec("latency_mean", "s", _LOWER, "Latency mean", "平均延迟", "median over rounds of each round's mean"),
         MetricSpec(
-            "throughput", "1/s", _HIGHER, "Throughput", "吞吐量", "samples completed / time, by the scenario's rule"
+            "throughput",
+            "1/s",
+            _HIGHER,
+            "Throughput",
+            "吞吐量",
+            "single-stream: queries / time; multi-stream: samples a query / mean latency; offline: samples / time to "
+            "the last; server: answers / time at the last rate tried, which counts if every round met the target at it",
         ),
         MetricSpec(
             "load_time",
@@ -67,7 +74,7 @@ METRICS: dict[str, MetricSpec] = {
             _LOWER,
             "Load time",
             "加载时间",
-            "import the engine and open the artifact, until the session is ready",
+            "import the engine and open the artifact, until the session is ready; files are usually in the page cache",
         ),
         MetricSpec(
             "first_inference",
@@ -93,7 +100,14 @@ METRICS: dict[str, MetricSpec] = {
             "后处理",
             "median time to turn one sample's outputs into an answer",
         ),
-        MetricSpec("peak_memory", "B", _LOWER, "Peak memory", "峰值内存", "peak resident set of the worker process"),
+        MetricSpec(
+            "peak_memory",
+            "B",
+            _LOWER,
+            "Peak memory",
+            "峰值内存",
+            "peak resident set of the worker process, with the harness and its prepared samples",
+        ),
         MetricSpec("model_size", "B", _LOWER, "Model size", "模型大小", "bytes of the artifact on disk"),
         MetricSpec("macs", "1", _LOWER, "MACs", "乘加次数", "multiply-accumulates of one sample, counted on the graph"),
         MetricSpec("parameters", "1", _LOWER, "Parameters", "参数量", "weights, counted on the graph"),
@@ -114,7 +128,8 @@ METRICS: dict[str, MetricSpec] = {
             _LOWER,
             "Energy per inference",
             "每次推理能耗",
-            "energy of the timed window / samples completed in it",
+            "energy of the meter's window, which is LoadGen's run from its start to its log read back / samples "
+            "completed in it",
         ),
         MetricSpec(
             "cost_per_million",
@@ -122,7 +137,8 @@ METRICS: dict[str, MetricSpec] = {
             _LOWER,
             "Rented, per million",
             "租用成本/百万次",
-            "on-demand price per hour x share of the machine / throughput at stated utilisation",
+            "on-demand price per hour x share of the machine / (throughput x utilisation); its method says where no "
+            "latency target was checked",
         ),
         MetricSpec(
             "owned_cost_per_million",
@@ -130,7 +146,8 @@ METRICS: dict[str, MetricSpec] = {
             _LOWER,
             "Owned, per million",
             "自有成本/百万次",
-            "capital, hosting, maintenance and electricity per hour x share / throughput at stated utilisation",
+            "capital, hosting, maintenance and electricity per hour x share / (throughput x utilisation); its method "
+            "says where no latency target was checked",
         ),
         MetricSpec(
             "speedup",
@@ -138,7 +155,8 @@ METRICS: dict[str, MetricSpec] = {
             _HIGHER,
             "Speedup",
             "加速比",
-            "fp32 latency (or throughput ratio) on the same backend and scenario / this cell's",
+            "streams: fp32's latency p50 / this cell's; server, offline: this cell's throughput / fp32's; same backend "
+            "and scenario; a server's has the resolution of its search for a rate as its range",
         ),
         MetricSpec(
             "theoretical_speedup",

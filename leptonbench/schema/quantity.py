@@ -55,8 +55,9 @@ class Quantity(Frozen):
         unit: SI unit as text: `s`, `J`, `W`, `B`, `1/s`, `USD`, `1`.
         low: Lower end of the interval, same unit; `None` where there is no interval.
         high: Upper end of the interval.
-        n: How many independent observations stand behind it (rounds for times, samples for quality).
-        confidence: Coverage of the interval (0.95), or `None` where it is a stated range.
+        n: How many observations stand behind it: rounds for times, queries for percentiles pooled over rounds, samples
+            for quality.
+        confidence: Coverage of the interval (0.95), at least, or `None` where it is a stated range.
         provenance: How it was obtained; required when there is a value.
         method: One phrase that says how, shown to the reader.
         boundary: For energies, what the joules include.

@@ -56,7 +56,7 @@ class EnergyReading(Frozen):
 
     Attributes:
         energy_j: Total over the window; `low_j` and `high_j` are the meter's error band.
-        idle_j: The part an idle machine would have drawn.
+        idle_j: The part an idle machine would have drawn; `None` where the meter cannot tell.
         coverage: Fraction of the window that samples cover.
         samples: How many readings stand behind it.
     """
@@ -64,7 +64,7 @@ class EnergyReading(Frozen):
     energy_j: float
     low_j: float
     high_j: float
-    idle_j: float
+    idle_j: float | None
     window_s: float
     boundary: str
     method: str
