@@ -1,7 +1,10 @@
 """MLPerf LoadGen, driven from Python: one run a process, settings set directly, the detail log read back.
 
-What is inside the timer, for every scenario: from the moment LoadGen issues a query to the moment all its outputs are
-in host memory. Inputs are already decoded and pre-processed in memory; putting several samples into one batch counts.
+What is inside the timer: from the moment LoadGen issues a query (server: from its scheduled arrival, so that waiting
+counts) to the moment all its outputs are in host memory. In the streams the single latencies, from which the tail
+percentiles are pooled, are taken around the engine's call; LoadGen's own, behind p50 and mean, begin and end a few
+microseconds outside (the null query bounds them). Inputs are already decoded and pre-processed in memory; putting
+several samples into one batch counts.
 """
 
 from __future__ import annotations
@@ -290,6 +293,13 @@ def _read_back(system: System, settings: LoadSettings) -> Loaded:
     log["result"] = detail["result_validity"]
     log["loadgen_version"] = detail.get("loadgen_version")
     latencies = _latencies(system, settings)
+    expected = 0 if settings.scenario is Scenario.OFFLINE else int(detail["result_query_count"])
+    if len(latencies) != expected:
+        raise MeasurementError(
+            f"LoadGen counted {expected} queries, and {len(latencies)} latencies were kept",
+            cause="its trace is cut short or in a form that is not known",
+            hint="the disk may be full; else report the version of LoadGen",
+        )
     return Loaded(not reasons, tuple(reasons), _values(detail, settings), latencies, log)
 
 
