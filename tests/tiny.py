@@ -47,7 +47,7 @@ def make_model(
         numpy_helper.from_array(mixing, "mixing"),
         numpy_helper.from_array(np.zeros(3, dtype=np.float32), "offset"),
         numpy_helper.from_array(heads, "heads"),
-        numpy_helper.from_array(np.zeros(classes, dtype=np.float32), "bias"),
+        numpy_helper.from_array(np.full(classes, 0.5, dtype=np.float32), "bias"),
     ]
     taken = [helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape)) for name in inputs]
     if initialisers_as_inputs:
