@@ -28,7 +28,7 @@ lint: $(READY) ## Check style, types, the import contracts and the generated pag
 	@$(BIN)/python -m leptonbench.cli.docs --check
 	@echo "lint: style, types, import contracts and generated pages are in order"
 
-bench: $(READY) ## Hold leptonbench itself against its own goals; a quiet machine and about half an hour.
+bench: $(READY) ## Hold leptonbench itself against its own goals; a quiet machine and about twenty minutes.
 	@for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean: ## Remove the environment, caches and builds; results stay.

@@ -6,6 +6,7 @@ that is between rounds, so that looking does not disturb what is looked at.
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import subprocess
@@ -13,10 +14,11 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.common import COMMAND, Outcome, options, tell
+from benchmarks.common import COMMAND, Outcome, tell
 from leptonbench.harness.children import scratch_folder
 
 GOAL_PERCENT, GOAL_MB = 1.0, 300.0
+_RUN = "--backend onnxruntime,openvino --variant fp32,int8-static --scenario single-stream --rounds 5 --duration 2s"
 _ROUND = re.compile(r"^\[ *\d+/\d+\] ")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -45,14 +47,13 @@ def look(pid: int) -> Look | None:
 
 def main() -> None:
     """Measure and tell."""
-    chosen = options(__doc__ or "", rounds=5)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("arguments", nargs="*", help=f"arguments of `leptonbench run`, after `--`; default: {_RUN}")
+    arguments = parser.parse_args().arguments or _RUN.split()
     boundaries: list[Look] = []
     last: Look | None = None
     with scratch_folder() as folder:
-        command = [*COMMAND, "run", "--suite", "manufacturing", "--out", str(folder / "run")]
-        command += ["--backend", "onnxruntime,openvino", "--variant", "fp32,int8-static", "--scenario", "single-stream"]
-        command += ["--rounds", str(chosen.rounds), "--duration", f"{chosen.duration}s"]
-        command += ["--model", chosen.model] if chosen.model else []
+        command = [*COMMAND, "run", "--suite", "manufacturing", "--out", str(folder / "run"), *arguments]
         started = time.perf_counter()
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
             if child.stderr is None:
@@ -78,6 +79,7 @@ def main() -> None:
             Outcome("parent's CPU, whole run", last.cpu_s, "s"),
             Outcome("whole run", wall_s, "s"),
         ],
+        arguments=arguments,
         exit_code=child.returncode,
         boundaries=[boundary._asdict() for boundary in boundaries],
         clock_tick_s=1 / _TICKS_PER_S,
