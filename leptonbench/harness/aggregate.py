@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leptonbench.harness.jobs import Score
+from leptonbench.harness.rate import STEP_DOWN
 from leptonbench.schema import (
     METRICS,
     Artifact,
@@ -25,10 +26,11 @@ from leptonbench.schema import (
     ScenarioSpec,
     Settings,
     Status,
+    weakest,
 )
 from leptonbench.stats.early_stopping import certified_percentile
 from leptonbench.stats.proportion import paired_difference
-from leptonbench.stats.summary import ratio_interval, round_interval
+from leptonbench.stats.summary import Interval, ratio_interval, round_interval
 
 _PERCENTILES = {"latency_p90": 0.90, "latency_p99": 0.99, "latency_p999": 0.999}
 _OVER_ROUNDS = ("load_time", "first_inference", "preprocess", "postprocess", "peak_memory", "throughput")
@@ -119,6 +121,10 @@ def _times(data: CellData, rounds: Sequence[RoundRecord]) -> dict[str, Quantity]
         values = [r.values[tag] for r in rounds if tag in r.values]
         if values:
             metrics[tag] = _over_rounds(tag, values)
+    if data.scenario.kind is Scenario.SERVER and "throughput" in metrics:
+        rate = metrics["throughput"]
+        note = f"at a rate of the search, not a maximum; {rate.method}"
+        metrics["throughput"] = rate.model_copy(update={"method": note})
     if data.scenario.kind is Scenario.OFFLINE:
         why = "the offline scenario has all samples at once, so a latency of one means nothing"
         return metrics | {tag: Quantity.null("s", why) for tag in ("latency_p50", "latency_mean", *_PERCENTILES)}
@@ -186,6 +192,7 @@ def _energy(rounds: Sequence[RoundRecord]) -> Quantity:
         return Quantity.null("J", "no round has an energy reading")
     interval = round_interval([energy.energy_j / count for energy, count in readings])
     first = readings[0][0]
+    origin = weakest(energy.provenance for energy, _ in readings)
     band_low = min(energy.low_j / energy.energy_j for energy, _ in readings)
     band_high = max(energy.high_j / energy.energy_j for energy, _ in readings)
     return Quantity(
@@ -194,7 +201,7 @@ def _energy(rounds: Sequence[RoundRecord]) -> Quantity:
         low=(interval.low if interval.low is not None else interval.value) * band_low,
         high=(interval.high if interval.high is not None else interval.value) * band_high,
         n=interval.n,
-        provenance=first.provenance,
+        provenance=origin,
         method=f"{first.method}; interval of the rounds times the meter's band",
         boundary=Boundary(first.boundary),
     )
@@ -202,17 +209,21 @@ def _energy(rounds: Sequence[RoundRecord]) -> Quantity:
 
 def _quality(score: Score) -> Quantity:
     """Return the score, saying when it came from the cache."""
-    origin = f"; scored {score.created[:10]}, same artifact, engine and machine" if score.reused else ""
+    origin = f"; scored {score.created[:10]}, same artifact, engine, threads and CPU features" if score.reused else ""
     return score.quality.model_copy(update={"method": f"{score.quality.method}{origin}"})
 
 
 def _warnings(data: CellData, rounds: Sequence[RoundRecord]) -> list[Notice]:
     notices = {notice.code: notice for r in data.rounds for notice in r.notices}
-    p50 = [r.values["latency_p50"] for r in rounds if "latency_p50" in r.values]
-    if len(p50) >= 2 and max(p50) > 1.25 * min(p50):
+    # Offline has no latencies; a server's throughput follows the random arrivals, not the machine.
+    tag, what = (
+        ("throughput", "throughputs") if data.scenario.kind is Scenario.OFFLINE else ("latency_p50", "median latencies")
+    )
+    seen = [r.values[tag] for r in rounds if r.values.get(tag)]
+    if len(seen) >= 2 and max(seen) > 1.25 * min(seen):
         notices["unstable"] = Notice(
             code="unstable",
-            message=f"the rounds' median latencies differ by {max(p50) / min(p50) - 1:.0%}",
+            message=f"the rounds' {what} differ by {max(seen) / min(seen) - 1:.0%}",
             hint="something else used the machine; run with more --rounds, or on a quiet machine",
         )
     if data.score and data.score.effective.get("int8_accumulation", "").startswith("exact"):
@@ -231,7 +242,7 @@ def compare_with_baseline(record: CellRecord, base: CellRecord, *, theory: Quant
     theirs = [r.values[tag] for r in base.rounds if tag in r.values]
     if not mine or not theirs:
         return {"speedup": Quantity.null("1", "this cell or its fp32 counterpart has no measured rounds")}
-    paired = len(mine) == len(theirs)
+    paired = [r.index for r in record.rounds if tag in r.values] == [r.index for r in base.rounds if tag in r.values]
     above, below = (theirs, mine) if tag == "latency_p50" else (mine, theirs)
     interval = ratio_interval(above, below, paired=paired)
     speedup = Quantity(
@@ -244,7 +255,28 @@ def compare_with_baseline(record: CellRecord, base: CellRecord, *, theory: Quant
         provenance=Provenance.MEASURED,
         method=f"{tag} against fp32 on the same backend and scenario; {interval.method}",
     )
+    if record.cell.scenario is Scenario.SERVER:
+        verified = record.status is Status.OK and base.status is Status.OK
+        speedup = _server_speedup(interval) if verified else Quantity.null("1", "one of the two rates is not verified")
     return {"speedup": speedup} | ({"theoretical_speedup": theory} if theory else {})
+
+
+def _server_speedup(interval: Interval) -> Quantity:
+    """Return the ratio of two verified rates; its range is the search's resolution, which no number of rounds narrows.
+
+    Each rate is the last of a downward search, so either side might have sustained up to a step more. Where even the
+    first rate was met it might have been more still: the prediction that the search starts from is not certified.
+    """
+    low, high = (interval.value if end is None else end for end in (interval.low, interval.high))
+    return Quantity(
+        value=interval.value,
+        unit="1",
+        low=low * STEP_DOWN,
+        high=high / STEP_DOWN,
+        n=interval.n,
+        provenance=Provenance.MEASURED,
+        method=f"ratio of verified rates; a search steps {1 - STEP_DOWN:.0%} down, and the range adds a step a side",
+    )
 
 
 def quality_delta(score: Score, base: Score) -> Quantity:

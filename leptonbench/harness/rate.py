@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-_STEP_DOWN = 0.85  # after a failed run: about one standard deviation of what such predictions miss by
+STEP_DOWN = 0.85  # after a failed run: about one standard deviation of what such predictions miss by
 _EXTRA_TRIALS = 4  # beyond the rounds that a verified rate needs
 
 
@@ -45,7 +45,7 @@ def decide(trials: Sequence[Trial], rounds: int) -> Decision:
     rate = trials[-1].rate_per_s
     if not trials[-1].met:
         exhausted = len(trials) >= rounds + _EXTRA_TRIALS
-        return Decision(rate * _STEP_DOWN, done=exhausted, verified=False)
+        return Decision(rate * STEP_DOWN, done=exhausted, verified=False)
     verified = len(final_rounds(trials)) >= rounds
     exhausted = len(trials) >= rounds + _EXTRA_TRIALS
     return Decision(rate, done=verified or exhausted, verified=verified)

@@ -125,8 +125,11 @@ def _reasons(records: Sequence[CellRecord], tag: str) -> tuple[str, ...]:
 def best_key(records: Sequence[CellRecord], tag: str) -> str | None:
     """Return the key of the cell whose metric clears every other's interval; `None` if none does or it is alone.
 
-    Only valid cells compete, and only those not known to be too inaccurate.
+    Only valid cells compete, and only those not known to be too inaccurate. Server cells are each measured at a rate of
+    their own, so their latencies do not compete.
     """
+    if tag.startswith("latency_") and records[0].cell.scenario is Scenario.SERVER:
+        return None
     rivals = [
         record
         for record in records

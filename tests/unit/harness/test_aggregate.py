@@ -259,6 +259,22 @@ def test_speedup_against_other_numbers_of_rounds_is_the_ratio_of_medians() -> No
     assert "medians" in (found.method or "")
 
 
+def test_a_servers_speedup_claims_no_more_than_its_search_resolves() -> None:
+    base, faster = _record((0.02, 0.02, 0.02), "server"), _record((0.01, 0.01, 0.01), "server")
+    found = compare_with_baseline(faster, base, theory=None)["speedup"]
+    assert found.value == pytest.approx(2.0)
+    assert (found.low, found.high) == (pytest.approx(1.7), pytest.approx(2.0 / 0.85))
+    assert found.confidence is None
+    unverified = base.model_copy(update={"status": Status.INVALID})
+    assert compare_with_baseline(faster, unverified, theory=None)["speedup"].value is None
+
+
+def test_rounds_of_different_sweeps_are_not_paired() -> None:
+    base, late = _record(P50S), _record(P50S)
+    late = late.model_copy(update={"rounds": tuple(r.model_copy(update={"index": r.index + 2}) for r in late.rounds)})
+    assert "medians" in (compare_with_baseline(late, base, theory=None)["speedup"].method or "")
+
+
 def test_speedup_against_nothing_is_null() -> None:
     reason = Reason(code="crash", message="died")
     failed = _aggregate([round_record(0, Status.FAILED, reason=reason)])
