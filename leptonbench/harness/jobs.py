@@ -31,7 +31,7 @@ class TaskRef(Frozen):
 
     Attributes:
         name: Registered name of the task.
-        model_dir: Folder with the model's pre-processing; `None` if the model came without one.
+        model_dir: Folder with the model's pre-processing; `None` until a model of the hub is here.
         images: The user's own data; `None` for the workload's.
     """
 
@@ -82,12 +82,13 @@ class PrepareJob(Frozen):
 
 
 class PrepareResult(Frozen):
-    """What was made, what could not be, and what was found in the cache."""
+    """What was made, what could not be, what was found in the cache, and the folder the model turned out to be in."""
 
     artifacts: dict[str, Artifact] = Field(default_factory=dict)
     failures: dict[str, Failure] = Field(default_factory=dict)
     cached: tuple[str, ...] = ()
     data_sha256: str = ""
+    model_dir: str | None = None
     error: Failure | None = None
 
 

@@ -34,7 +34,7 @@ from leptonbench.harness.jobs import (
     TaskRef,
     write_message,
 )
-from leptonbench.harness.system import package_version
+from leptonbench.harness.system import package_version, processing_identity
 from leptonbench.schema import Artifact, StepSpec, TensorSpec
 from leptonbench.tasks import TASKS, Samples, Split, Task
 from leptonbench.tasks.images import ImageFolder
@@ -74,7 +74,9 @@ class Kitchen:
         self.cache = Path(job.cache) / "artifacts"
         self.cache.mkdir(parents=True, exist_ok=True)
         self.source = resolve_source(job.model, Path(job.base) if job.base else None)
-        self.task = build_task(job.task)
+        # A model from the hub is known by a name; its folder, with its pre-processing, only once it is here.
+        self.reference = job.task.model_copy(update={"model_dir": job.task.model_dir or str(self.source.folder)})
+        self.task = build_task(self.reference)
         self.reused: list[str] = []
 
     @functools.cached_property
@@ -189,6 +191,7 @@ class Kitchen:
         }
         if technique.uses_calibration:
             inputs["calibration"] = _data_hash(self.job.task, self.calibration)
+            inputs["processing"] = processing_identity(self.reference.model_dir)
 
         def make(path: Path) -> None:
             self.say(f"{step.technique}")
@@ -343,7 +346,11 @@ def prepare(job: PrepareJob, say: Callable[[str], None]) -> PrepareResult:
             failures[target.key] = Failure.of(wrapped)
             sys.excepthook(type(error), error, error.__traceback__)
     return PrepareResult(
-        artifacts=artifacts, failures=failures, cached=tuple(kitchen.reused), data_sha256=kitchen.data_sha256
+        artifacts=artifacts,
+        failures=failures,
+        cached=tuple(kitchen.reused),
+        data_sha256=kitchen.data_sha256,
+        model_dir=kitchen.reference.model_dir,
     )
 
 

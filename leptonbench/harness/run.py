@@ -286,9 +286,11 @@ class Run:
         model = Path(workload.spec.model)
         folder = workload.base / model if workload.base else model.expanduser()
         folder = folder.parent if folder.suffix == ".onnx" else folder
+        prepared = self.prepared.get(workload.spec.name)
+        found = prepared.model_dir if prepared else None
         return TaskRef(
             name=workload.spec.task,
-            model_dir=str(folder.resolve()) if folder.is_dir() else None,
+            model_dir=str(folder.resolve()) if folder.is_dir() else found,
             data=workload.spec.data,
             images=str(workload.images.resolve()) if workload.images else None,
         )

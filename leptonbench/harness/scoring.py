@@ -14,7 +14,7 @@ from leptonbench.errors import UsageError
 from leptonbench.harness.children import run_worker, scratch_folder
 from leptonbench.harness.jobs import Score, WorkerJob, write_message
 from leptonbench.harness.process import Ended
-from leptonbench.harness.system import package_version
+from leptonbench.harness.system import package_version, processing_identity
 from leptonbench.schema import Reason
 
 _CACHE_REVISION = 1  # raise when scoring changes
@@ -86,18 +86,13 @@ def _cache_path(job: WorkerJob, data_sha256: str) -> Path:
         "threads": job.cell.threads,
         "features": job.features,
         "task": job.task.name,
-        "model_dir": _processing_hash(job.task.model_dir),
+        "processing": processing_identity(job.task.model_dir),
         "data": data_sha256,
         "samples": job.samples,
         "seed": job.seed,
     }
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return Path(job.cache) / "scores" / f"{key[:32]}.json"
-
-
-def _processing_hash(model_dir: str | None) -> str:
-    path = Path(model_dir or ".") / "preprocessor_config.json"
-    return hashlib.sha256(path.read_bytes()).hexdigest() if model_dir and path.exists() else ""
 
 
 def _read(path: Path) -> Score | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import platform
 import resource
@@ -65,6 +66,13 @@ def package_version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def processing_identity(model_dir: str | None) -> dict[str, str | None]:
+    """Return what decides how an image becomes numbers: the model's own settings, and the libraries that obey them."""
+    path = Path(model_dir or ".") / "preprocessor_config.json"
+    config = hashlib.sha256(path.read_bytes()).hexdigest() if model_dir and path.exists() else None
+    return {"config": config, **{name: package_version(name) for name in ("pillow", "numpy")}}
 
 
 def peak_memory_bytes() -> int:

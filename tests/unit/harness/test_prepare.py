@@ -85,6 +85,7 @@ def test_another_seed_of_the_data_remakes_only_what_is_calibrated(tmp_path: Path
     """On the workload's own images, whose identity is their seed."""
     cook = Cook(tmp_path)
     cook.model = make_model(tmp_path / "model" / "own.onnx", shape=("batch", 3, 224, 224), classes=6)
+    (cook.model.parent / "preprocessor_config.json").unlink()  # ImageNet's, for images of 224 pixels
 
     def own(seed: int) -> TaskRef:
         return TaskRef(name="inspection", model_dir=None, data=DataSpec(seed=seed, calibration=3, evaluation=2))
@@ -184,3 +185,17 @@ def _steps(*techniques: str, **options: Any) -> VariantSpec:
 def test_a_wrong_recipe_is_the_users_error(cook: Cook, variant: Callable[[], VariantSpec], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         cook.make(variant())
+
+
+def test_another_preprocessing_remakes_only_what_is_calibrated(cook: Cook) -> None:
+    cook.make()
+    path = cook.model.parent / "preprocessor_config.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("0.5", "0.25"), encoding="utf-8")
+    cook.make()
+    assert cook.said == ["quantize-static"]
+
+
+def test_a_model_known_only_by_name_brings_its_own_preprocessing(cook: Cook) -> None:
+    """As one from the hub does: the parent learns from the result where its folder is."""
+    named = cook.make(task=task(None, cook.images))
+    assert named.model_dir == str(cook.model.parent)
