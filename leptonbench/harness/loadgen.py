@@ -130,20 +130,29 @@ class StreamSystem:
         """Do nothing: there is no thread."""
 
 
+class _Arrival(NamedTuple):
+    """One sample in the queue: LoadGen's handle, its position, and when it came (`perf_counter` seconds)."""
+
+    id: int
+    position: int
+    arrived: float
+
+
 class BatchSystem:
     """Server and offline: a queue, and one thread an instance that batches what has arrived.
 
     Args:
         runs: One callable an instance.
         max_batch: Largest batch.
-        max_wait_s: Longest time the first sample of a batch waits for company; 0 takes what is there.
+        max_wait_s: Longest time after its arrival that the first sample of a batch waits for company; 0 takes what is
+            there.
     """
 
     def __init__(self, runs: Sequence[RunBatch], failures: Failures, *, max_batch: int, max_wait_s: float) -> None:
         self._failures = failures
         self._max_batch = max_batch
         self._max_wait_s = max_wait_s
-        self._queue: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Arrival | None] = queue.SimpleQueue()
         self.latencies_ns: list[int] = []
         self._threads = [threading.Thread(target=self._serve, args=(run,), daemon=True) for run in runs]
         for thread in self._threads:
@@ -151,8 +160,9 @@ class BatchSystem:
 
     def issue(self, samples: Sequence[Any]) -> None:
         """Queue the samples and return at once."""
+        now = time.perf_counter()
         for sample in samples:
-            self._queue.put((sample.id, sample.index))
+            self._queue.put(_Arrival(sample.id, sample.index, now))
 
     def stop(self) -> None:
         """End the instances' threads once the queue is empty."""
@@ -164,7 +174,7 @@ class BatchSystem:
     def _serve(self, run: RunBatch) -> None:
         while (first := self._queue.get()) is not None:
             batch = [first]
-            deadline = time.perf_counter() + self._max_wait_s
+            deadline = first.arrived + self._max_wait_s
             ended = False
             while len(batch) < self._max_batch and not ended:
                 item = self._next(deadline)
@@ -174,12 +184,12 @@ class BatchSystem:
                     ended = True
                 else:
                     batch.append(item)  # type: ignore[arg-type]
-            self._failures.guard(run, [index for _, index in batch])
-            lg.QuerySamplesComplete([lg.QuerySampleResponse(sample_id, 0, 0) for sample_id, _ in batch])
+            self._failures.guard(run, [sample.position for sample in batch])
+            lg.QuerySamplesComplete([lg.QuerySampleResponse(sample.id, 0, 0) for sample in batch])
             if ended:
                 return
 
-    def _next(self, deadline: float) -> tuple[int, int] | None | bool:
+    def _next(self, deadline: float) -> _Arrival | None | bool:
         """Return the next sample, `None` for the end, or `False` when nothing comes in time."""
         wait_s = deadline - time.perf_counter()
         try:
