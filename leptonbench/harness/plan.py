@@ -156,7 +156,7 @@ def _narrow(suite: SuiteSpec, request: RunRequest) -> SuiteSpec:
             if name not in known:
                 raise unknown("scenario", name, known)
         own = {scenario.kind: scenario for scenario in suite.scenarios}
-        scenarios = tuple(own.get(Scenario(name), ScenarioSpec(kind=Scenario(name))) for name in names)
+        scenarios = tuple(own.get(Scenario(name)) or _default_scenario(Scenario(name), suite) for name in names)
     if names := kept.get("device"):
         for name in names:
             if name != "host-cpu":
@@ -177,6 +177,15 @@ def _narrow(suite: SuiteSpec, request: RunRequest) -> SuiteSpec:
     if request.duration_s is not None:
         changes["duration_s"] = request.duration_s
     return suite.model_copy(update=changes)
+
+
+def _default_scenario(kind: Scenario, suite: SuiteSpec) -> ScenarioSpec:
+    """Return a scenario that the suite leaves out; a server's is judged by the buyer's own percentile."""
+    return (
+        ScenarioSpec(kind=kind, percentile=suite.latency_percentile)
+        if kind is Scenario.SERVER
+        else ScenarioSpec(kind=kind)
+    )
 
 
 def _workload(name: str, request: RunRequest) -> WorkloadPlan:

@@ -280,6 +280,21 @@ class Run:
         self.prepared[workload.spec.name] = run_prepare(
             job, threads=threads, on_line=lambda line: self.progress.phase(f"prepare: {line}")
         )
+        folder = self.task(workload).model_dir
+        if folder is None or not (Path(folder) / "preprocessor_config.json").exists():
+            self.tell(
+                Notice(
+                    code="preprocessing-assumed",
+                    message=f"`{workload.spec.model}` comes without pre-processing; ImageNet's is assumed",
+                    hint="put the model's preprocessor_config.json beside it: the wrong one costs quality, not speed",
+                )
+            )
+
+    def tell(self, notice: Notice) -> None:
+        """Keep a notice in the manifest, once, and show it."""
+        if notice not in self.store.manifest.notices:
+            self.store.update(notices=(*self.store.manifest.notices, notice))
+        self.progress.notice(notice)
 
     def task(self, workload: WorkloadPlan) -> TaskRef:
         """Say how children build the workload's task."""
@@ -402,8 +417,7 @@ class Run:
         if dropped or self.duration_s < self.plan.suite.duration_s:
             message = f"the budget allows windows of {self.duration_s:g} s and {len(kept)} of {len(cells)} cells"
             notice = Notice(code="budget", message=message, hint="a larger --budget measures the rest")
-            self.store.update(notices=(*self.store.manifest.notices, notice))
-            self.progress.notice(notice)
+            self.tell(notice)
         return list(kept)
 
     def skip_for_budget(self, cell: CellSpec) -> None:
