@@ -11,7 +11,7 @@ import numpy as np
 from leptonbench.errors import UsageError
 from leptonbench.schema import TensorSpec
 
-_PASSTHROUGH = frozenset({"DequantizeLinear", "Cast", "Identity", "Transpose"})
+_PASSTHROUGH = frozenset({"DequantizeLinear", "Cast", "Identity", "Reshape", "Transpose"})
 
 
 class GraphFacts(NamedTuple):
@@ -42,7 +42,9 @@ def inspect_graph(path: Path) -> GraphFacts:
             if not dimension.HasField("dim_value"):
                 dimension.ClearField("dim_param")
                 dimension.dim_value = 1
-    for value in (*model.graph.output, *model.graph.value_info):
+    # Stated for a free batch; torch's exporter also lists the weights there, whose shapes the initialisers have.
+    del model.graph.value_info[:]
+    for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
     try:
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=False, data_prop=True)
@@ -51,10 +53,11 @@ def inspect_graph(path: Path) -> GraphFacts:
             f"cannot infer shapes in `{path.name}`", cause=str(error), hint="export the model with static shapes"
         ) from error
     graph = inferred.graph
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    for value in (*graph.input, *graph.output, *graph.value_info):
-        dims = value.type.tensor_type.shape.dim
-        shapes[value.name] = tuple(dimension.dim_value for dimension in dims)
+    shapes = {
+        value.name: tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)
+        for value in (*graph.input, *graph.output, *graph.value_info)
+    }
+    shapes |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     macs = sum(_macs(node, shapes) for node in graph.node)
     return GraphFacts(inputs, outputs, macs, _parameters(graph))
 
@@ -107,11 +110,18 @@ def _parameters(graph: Any) -> int:
             "MatMulInteger",
             "BatchNormalization",
         ):
-            for name in node.input[1:]:
-                weights.add(origin.get(name, name))
-    # Biases of integer convolutions are added by a separate Add.
-    weights |= {name for node in graph.node if node.op_type == "Add" for name in node.input}
+            weights.update(node.input[1:])
+        elif node.op_type == "Add":  # biases of integer convolutions are added by one
+            weights.update(node.input)
+    weights = {_root(name, origin) for name in weights}
     integer_zero_points = {
         name for node in graph.node if node.op_type in ("ConvInteger", "MatMulInteger") for name in node.input[2:]
     }
     return sum(initialisers[name] for name in weights - scales - integer_zero_points if name in initialisers)
+
+
+def _root(name: str, origin: dict[str, str]) -> str:
+    """Follow a tensor back through what only casts, scales or reshapes it."""
+    while name in origin:
+        name = origin[name]
+    return name
