@@ -1,0 +1,132 @@
+"""What every compression technique owes: a model that loads, answers much the same, and is counted right."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from leptonbench.compression import TECHNIQUES, Context
+from leptonbench.errors import UsageError
+from leptonbench.harness.jobs import JOB_FILE
+from leptonbench.harness.prepare import prepare
+from leptonbench.schema import Artifact
+from tests.contract.conftest import Prepared
+
+pytestmark = pytest.mark.slow
+
+GRAPHS = ("fp32", "int8-static", "int8-dynamic")
+QUANTISED = ("int8-static", "int8-dynamic")
+
+
+def _answer(artifact: Artifact, prepared: Prepared) -> np.ndarray:
+    session = onnxruntime.InferenceSession(artifact.path, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {artifact.inputs[0].name: prepared.samples})[0])
+
+
+@pytest.mark.parametrize("name", TECHNIQUES.names())
+def test_a_technique_declares_where_it_works_and_what_it_needs(name: str) -> None:
+    technique = TECHNIQUES.get(name)
+    assert technique.stage in ("module", "graph")
+    assert isinstance(technique.uses_calibration, bool)
+
+
+@pytest.mark.parametrize("name", TECHNIQUES.names())
+def test_a_technique_refuses_an_option_it_does_not_know(name: str, prepared: Prepared, tmp_path: Path) -> None:
+    context = Context(calibration=lambda: iter(()), input_name="pixel_values", workdir=tmp_path)
+    model = prepared.artifacts["fp32", "onnx"].path
+    with pytest.raises(UsageError, match="unknown option of"):
+        TECHNIQUES.get(name)().apply(model, {"no_such_option": 1}, context)
+
+
+def test_every_technique_that_is_registered_is_tried_here(prepared: Prepared) -> None:
+    tried = {step.technique for artifact in prepared.artifacts.values() for step in artifact.recipe}
+    assert tried == set(TECHNIQUES.names())
+
+
+@pytest.mark.parametrize("variant", GRAPHS)
+def test_the_output_loads_and_takes_any_batch(prepared: Prepared, variant: str) -> None:
+    artifact = prepared.artifacts[variant, "onnx"]
+    assert _answer(artifact, prepared).shape == prepared.logits.shape
+    assert artifact.inputs[0].shape[0] is None, "the batch is free"
+
+
+@pytest.mark.parametrize(("variant", "share"), [("fp32", 1.0), ("int8-static", 0.9), ("int8-dynamic", 0.9)])
+def test_answers_stay_much_the_same(prepared: Prepared, variant: str, share: float) -> None:
+    answers = _answer(prepared.artifacts[variant, "onnx"], prepared).argmax(axis=1)
+    assert len(set(prepared.logits.argmax(axis=1))) > 1, "a model that always says the same would agree with anything"
+    assert np.mean(answers == prepared.logits.argmax(axis=1)) >= share
+
+
+@pytest.mark.parametrize("variant", QUANTISED)
+def test_a_quantised_model_is_smaller_and_not_the_same(prepared: Prepared, variant: str) -> None:
+    quantised, plain = prepared.artifacts[variant, "onnx"], prepared.artifacts["fp32", "onnx"]
+    assert quantised.sha256 != plain.sha256
+    assert not np.array_equal(_answer(quantised, prepared), prepared.logits)
+    assert _weight_bytes(quantised) < 0.4 * _weight_bytes(plain)
+
+
+def _weight_bytes(artifact: Artifact) -> int:
+    """Return the bytes of the tensors in a graph: of a model this small, names and nodes are most of the file."""
+    import onnx
+
+    return sum(onnx.numpy_helper.to_array(t).nbytes for t in onnx.load(artifact.path).graph.initializer)
+
+
+def test_macs_and_parameters_are_those_that_torch_counts(prepared: Prepared) -> None:
+    """Of the exported program and of the graph; normalisations fold into the convolutions before them."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        prepared.module(torch.from_numpy(prepared.samples[:1]))
+    macs = counter.get_total_flops() // 2
+    assert macs > 0
+    for key, artifact in prepared.artifacts.items():
+        assert artifact.macs == macs, key
+
+
+@pytest.mark.parametrize("variant", GRAPHS)
+def test_weights_are_counted_as_torch_counts_them(prepared: Prepared, variant: str) -> None:
+    """Scales, zero points and shapes are none; a normalisation's four numbers a channel become the bias it folds to."""
+    import torch
+
+    whole = sum(parameter.numel() for parameter in prepared.module.parameters())
+    assert prepared.artifacts["fp32", "torch-export"].parameters == whole
+    channels = sum(m.num_features for m in prepared.module.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    assert channels > 0
+    assert prepared.artifacts[variant, "onnx"].parameters == whole - 2 * channels + channels
+
+
+def test_what_is_cached_is_found_without_importing_torch(prepared: Prepared, tmp_path: Path) -> None:
+    """A second run must not wait for torch and transformers to tell it that there is nothing to do."""
+    (tmp_path / JOB_FILE).write_text(prepared.job.model_dump_json(), encoding="utf-8")
+    code = (
+        "import sys; from pathlib import Path; from leptonbench.harness import prepare as p; "
+        "p._work(Path(sys.argv[1])); print('MODULES', *sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=240, check=True
+    )
+    said, _, modules = done.stdout.partition("MODULES")
+    assert said == "", "nothing was made"
+    assert {"torch", "transformers", "onnxruntime"} & set(modules.split()) == set()
+    again = type(prepared.result).model_validate_json((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert again.artifacts == prepared.result.artifacts
+    assert again.error is None
+
+
+def test_an_unknown_class_name_is_refused(prepared: Prepared, tmp_path: Path) -> None:
+    """Same number of classes, other names: the score would mean nothing."""
+    from tests.tiny import make_images
+
+    images = make_images(tmp_path / "images", each=2, classes=("blue", "green", "yellow"))
+    reference = prepared.job.task.model_copy(update={"images": str(images)})
+    with pytest.raises(UsageError, match="classes are not those of the data") as caught:
+        prepare(prepared.job.model_copy(update={"task": reference}), lambda text: None)
+    assert caught.value.cause == "model: blue, green, red; data: blue, green, yellow"
