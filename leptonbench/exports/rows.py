@@ -7,7 +7,7 @@ from typing import Any
 from leptonbench.schema import METRICS, CellRecord, CellSpec, Quantity
 
 AXES = tuple(CellSpec.model_fields)
-PARTS = ("low", "high", "unit", "n", "provenance", "why_null")
+PARTS = ("low", "high", "unit", "n", "confidence", "provenance", "boundary", "method", "why_null")
 
 
 def record_row(record: CellRecord) -> dict[str, Any]:
