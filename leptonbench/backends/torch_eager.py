@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leptonbench.backends.base import YES, Arrays, Recipe, RuntimeOptions, Session, Support, needs_native_bf16
+from leptonbench.errors import MeasurementError
 from leptonbench.schema import Artifact
 
 
@@ -60,12 +61,24 @@ class TorchSession:
 
 
 def load_program(artifact: Artifact, options: RuntimeOptions) -> tuple[Any, dict[str, Any]]:
-    """Load a saved program as a callable module, with the thread count set."""
+    """Load a saved program as a callable module, with the thread count set.
+
+    Raises:
+        MeasurementError: If it is no program of a version that this torch reads.
+    """
     import torch
 
     torch.set_num_threads(options.threads)
-    torch.set_num_interop_threads(1)
-    module = torch.export.load(artifact.path).module(check_guards=False)
+    if torch.get_num_interop_threads() != 1:  # it can be set once a process, which may open several instances
+        torch.set_num_interop_threads(1)
+    try:
+        module = torch.export.load(artifact.path).module(check_guards=False)
+    except Exception as error:  # torch raises zip, pickle and version errors without a common base
+        raise MeasurementError(
+            "torch cannot load the program",
+            cause=str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__,
+            hint="delete the cache, so that this version of torch exports the model itself",
+        ) from error
     facts = {
         "engine": f"torch {torch.__version__}",
         "threads": torch.get_num_threads(),
