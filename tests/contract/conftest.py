@@ -13,8 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from leptonbench import catalog
+from leptonbench.backends.base import BF16_FEATURES
 from leptonbench.harness.jobs import PrepareJob, PrepareResult, PrepareTarget
 from leptonbench.harness.prepare import prepare
+from leptonbench.harness.system import cpu_features
 from leptonbench.schema import Artifact
 from tests.harness_factory import task
 from tests.tiny import CLASSES, make_images
@@ -26,6 +28,7 @@ TARGETS = (
     ("bf16", "torch-export"),
     ("int8-static", "onnx"),
     ("int8-dynamic", "onnx"),
+    *((("bf16", "onnx"),) if cpu_features() & BF16_FEATURES else ()),
 )
 
 

@@ -1,0 +1,43 @@
+"""What every exporter owes: text of any run, the same each time, with every cell in it and no number made up."""
+
+from __future__ import annotations
+
+import pytest
+
+from leptonbench.exports import EXPORTERS
+from leptonbench.schema import Status
+from tests.report_factory import make_run
+
+
+@pytest.fixture(params=EXPORTERS.names())
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_a_run_becomes_text_the_same_each_time(name: str) -> None:
+    first, second = (EXPORTERS.get(name)(*make_run()) for _ in range(2))
+    assert first == second
+    assert first.strip() and first.endswith("\n")
+
+
+def test_every_measured_cell_is_in_it(name: str) -> None:
+    manifest, records = make_run()
+    text = EXPORTERS.get(name)(manifest, records)
+    measured = [record for record in records if record.status is Status.OK]
+    assert measured
+    for record in measured:
+        assert record.cell.variant in text and record.cell.backend in text
+    for record in measured:
+        without = [other for other in records if other.cell.key != record.cell.key]
+        assert EXPORTERS.get(name)(manifest, without) != text
+
+
+def test_a_run_of_nothing_has_no_cells(name: str) -> None:
+    manifest, records = make_run()
+    text = EXPORTERS.get(name)(manifest, [])
+    assert not any(record.cell.backend in text for record in records)
+
+
+def test_what_is_not_a_number_is_not_written_as_one(name: str) -> None:
+    words = EXPORTERS.get(name)(*make_run()).casefold().replace(",", " ").split()
+    assert {"nan", "inf", "-inf", "infinity"} & set(words) == set()
