@@ -78,7 +78,7 @@ def compare_runs(
     Args:
         a: The baseline's records.
         b: The other run's.
-        metric: What to compare; by default throughput for offline cells and median latency for the others.
+        metric: What to compare; by default throughput for offline and server cells, median latency for the others.
     """
     others = {record.cell.key: record for record in b}
     return [
@@ -93,7 +93,8 @@ def _both_skipped(a: CellRecord, b: CellRecord) -> bool:
 
 
 def _headline(record: CellRecord) -> str:
-    return "throughput" if record.cell.scenario is Scenario.OFFLINE else "latency_p50"
+    """Return what a scenario is judged by; a server's latencies belong to its rate and are no headline."""
+    return "throughput" if record.cell.scenario in (Scenario.OFFLINE, Scenario.SERVER) else "latency_p50"
 
 
 def _compare(a: CellRecord, b: CellRecord, metric: str) -> CellComparison:
@@ -107,11 +108,27 @@ def _compare(a: CellRecord, b: CellRecord, metric: str) -> CellComparison:
         why = f"no round measured `{metric}`"
         return CellComparison(a.cell, metric, values[0], values[1], None, Verdict.UNKNOWN, why)
     try:
-        ratio = ratio_interval(rounds[1], rounds[0], paired=False)
+        ratio = _rate_ratio(a, b) if _is_rate(a, metric) else ratio_interval(rounds[1], rounds[0], paired=False)
     except ValueError as error:
         return CellComparison(a.cell, metric, values[0], values[1], None, Verdict.UNKNOWN, str(error))
     why = ratio.method if ratio.low is None else ""
     return CellComparison(a.cell, metric, values[0], values[1], ratio, _verdict(metric, ratio), why)
+
+
+def _is_rate(record: CellRecord, metric: str) -> bool:
+    return record.cell.scenario is Scenario.SERVER and metric == "throughput"
+
+
+def _rate_ratio(a: CellRecord, b: CellRecord) -> Interval:
+    """Return the ratio of two sustained server rates, with the resolution of their searches as its range."""
+    ours, theirs = b.metrics["throughput"], a.metrics["throughput"]
+    if not ours.value or not theirs.value:
+        raise ValueError("one of the two rates is not known")
+    low = ours.value / theirs.high if theirs.high else None
+    high = ours.high / theirs.value if ours.high else None
+    return Interval(
+        ours.value / theirs.value, low, high, ours.n or 0, None, "ratio of sustained rates; range of the searches"
+    )
 
 
 def _values(record: CellRecord, metric: str) -> list[float]:

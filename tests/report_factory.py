@@ -357,6 +357,7 @@ def make_manifest(records: list[CellRecord]) -> RunManifest:
         scenarios=(ScenarioSpec(kind=SINGLE), ScenarioSpec(kind=SERVER, percentile=0.99), ScenarioSpec(kind=OFFLINE)),
         rounds=5,
         latency_target_s=0.05,
+        latency_percentile=0.99,
         demand=DemandSpec(
             description={"en": "Four lines, two shifts", "zh": "四条产线，两班倒"},
             rate_per_s=40,

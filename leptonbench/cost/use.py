@@ -1,29 +1,14 @@
-"""From a buyer's demand to units and their utilisation, and from an hour's price to the price of a million answers."""
+"""From a buyer's demand to the use of what is paid for, and from an hour's price to the price of a million answers."""
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from leptonbench.schema import Assumption, DemandSpec, Provenance, Quantity, weakest
 
 HOURS_PER_WEEK = 168.0
 _MILLION = 1e6
 _SECONDS_PER_HOUR = 3600.0
-
-
-class Use(NamedTuple):
-    """How many units a demand takes, and the fraction of their paid capacity that it uses.
-
-    Attributes:
-        units: Whole units.
-        utilisation: Answers asked for / answers that the paid hours could give; above 0, at most 1.
-        always_on: Whether units are paid for outside the demand's hours.
-    """
-
-    units: int
-    utilisation: float
-    always_on: bool
 
 
 class _Hourly(Protocol):
@@ -41,34 +26,27 @@ class _Hourly(Protocol):
     def method(self) -> str: ...
 
 
-def utilisation(demand: DemandSpec, *, capacity_per_s: float, always_on: bool, spare_units: int = 0) -> Use:
-    """Return the units that a demand takes and how well it uses them.
+def utilisation(demand: DemandSpec, *, always_on: bool) -> float:
+    """Return the fraction of the paid capacity that answers the demand.
 
-    utilisation = rate x hours a day x days a week / (units x capacity x paid hours a week)
+    utilisation = stated use in the demand's hours x demand's hours / paid hours
+
+    It does not depend on how fast a unit is: a fleet is as large as the demand needs, and a faster unit makes it
+    smaller. How many whole units that is for one buyer is a question of capacity planning, not of price.
 
     Args:
         demand: What the buyer needs.
-        capacity_per_s: What one unit sustains within the latency target.
         always_on: Whether units cost money around the clock (owned, reserved) or only while asked (stopped on-demand).
-        spare_units: Units beyond the fewest that carry the rate, against failures.
-
-    Raises:
-        ValueError: If the capacity is not positive, or a spare count is negative.
     """
-    if not capacity_per_s > 0 or spare_units < 0:
-        raise ValueError(f"wants a capacity > 0 and spare units >= 0, got {capacity_per_s} and {spare_units}")
-    units = max(1, math.ceil(demand.rate_per_s / capacity_per_s)) + spare_units
     used_hours = demand.hours_per_day * demand.days_per_week
-    paid_hours = HOURS_PER_WEEK if always_on else used_hours
-    fraction = demand.rate_per_s * used_hours / (units * capacity_per_s * paid_hours)
-    # Whole units make it at most 1; rounding may leave it 1e-16 above.
-    return Use(units, min(1.0, fraction), always_on)
+    return demand.utilisation * (used_hours / HOURS_PER_WEEK if always_on else 1.0)
 
 
 def cost_per_million(usd_per_hour: _Hourly, throughput: Quantity, *, utilisation: float) -> Quantity:
     """Return the price of a million answers: USD an hour / (throughput x 3600 x utilisation) x 1e6.
 
-    The range pairs the cheap hour with the high end of the throughput and the dear hour with the low end. It keeps the
+    The range pairs the cheap hour with the high end of the throughput and the dear hour with the low end; its own part
+    is the throughput's alone, since all cells of a machine pay the same hour. It keeps the
     throughput's confidence only where the price has no range of its own.
 
     Args:
@@ -93,6 +71,7 @@ def cost_per_million(usd_per_hour: _Hourly, throughput: Quantity, *, utilisation
     slow, fast = _span(throughput)
     value = price(usd_per_hour.value, throughput.value)
     low, high = price(usd_per_hour.low, fast), price(usd_per_hour.high, slow) if slow > 0 else None
+    own_low, own_high = price(usd_per_hour.value, fast), price(usd_per_hour.value, slow) if slow > 0 else None
     bounded = high is not None and low < high
     priced_exactly = usd_per_hour.low == usd_per_hour.high
     return Quantity(
@@ -100,6 +79,8 @@ def cost_per_million(usd_per_hour: _Hourly, throughput: Quantity, *, utilisation
         unit="USD",
         low=low if bounded else None,
         high=high if bounded else None,
+        own_low=own_low,
+        own_high=own_high,
         n=throughput.n,
         confidence=throughput.confidence if bounded and priced_exactly else None,
         provenance=weakest((usd_per_hour.provenance, throughput.provenance)),
@@ -118,6 +99,7 @@ def demand_assumptions(suite: str, demand: DemandSpec, *, date: str) -> tuple[As
         ("demand: rate", demand.rate_per_s, "1/s"),
         ("demand: hours a day", demand.hours_per_day, "h/d"),
         ("demand: days a week", demand.days_per_week, "d/week"),
+        ("demand: use of a unit's sustained rate", demand.utilisation, "1"),
     )
     return tuple(
         Assumption(name=name, value=value, unit=unit, source=f"suite `{suite}`", date=date, assumed=True)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leptonbench.harness.jobs import Score
-from leptonbench.harness.rate import STEP_DOWN
+from leptonbench.harness.rate import STEP
 from leptonbench.schema import (
     METRICS,
     Artifact,
@@ -30,10 +30,12 @@ from leptonbench.schema import (
 )
 from leptonbench.stats.early_stopping import certified_percentile
 from leptonbench.stats.proportion import paired_difference
-from leptonbench.stats.summary import Interval, ratio_interval, round_interval
+from leptonbench.stats.special import binomial_cdf
+from leptonbench.stats.summary import ratio_interval, round_interval
 
 _PERCENTILES = {"latency_p90": 0.90, "latency_p99": 0.99, "latency_p999": 0.999}
 _OVER_ROUNDS = ("load_time", "first_inference", "preprocess", "postprocess", "peak_memory", "throughput")
+_CERTIFICATE = 0.01  # the chance of a wrong verdict on the latency target: MLPerf's early stopping, turned round
 _AGREEMENT = 0.98  # share of timed answers that must equal the scored ones; batching may flip a near-tie
 _STREAMS = (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM)
 
@@ -45,8 +47,8 @@ class CellData:
     Attributes:
         rounds: Those that count, in order.
         latencies: Of each of those rounds, in seconds.
-        discarded: Rounds of the search for a server rate.
         agreement: Share of the timed answers that equal the scored ones, over the rounds; `None` without answers.
+        ceiling_per_s: Server: the lowest rate at which a run failed; `None` if none did.
     """
 
     cell: CellSpec
@@ -57,7 +59,7 @@ class CellData:
     score: Score | None
     settings: Settings
     agreement: float | None = None
-    discarded: int = 0
+    ceiling_per_s: float | None = None
 
 
 def aggregate(data: CellData, *, quality: QualitySpec, latency_target_s: float, percentile: float) -> CellRecord:
@@ -81,8 +83,17 @@ def aggregate(data: CellData, *, quality: QualitySpec, latency_target_s: float, 
         settings=data.settings,
         warnings=tuple(_warnings(data, measured)),
         meets_target=met,
-        meets_quality=None if data.score is None else (data.score.quality.value or 0.0) >= quality.floor,
+        meets_quality=None if data.score is None else clears(data.score.quality, quality.floor),
     )
+
+
+def clears(quantity: Quantity, floor: float) -> bool | None:
+    """Say whether a figure is at least `floor`, judged by its interval; `None` where the interval holds the floor."""
+    if quantity.value is None:
+        return None
+    low = quantity.value if quantity.low is None else quantity.low
+    high = quantity.value if quantity.high is None else quantity.high
+    return True if low >= floor else False if high < floor else None
 
 
 def _status(data: CellData) -> tuple[Status, Reason | None]:
@@ -122,9 +133,7 @@ def _times(data: CellData, rounds: Sequence[RoundRecord]) -> dict[str, Quantity]
         if values:
             metrics[tag] = _over_rounds(tag, values)
     if data.scenario.kind is Scenario.SERVER and "throughput" in metrics:
-        rate = metrics["throughput"]
-        note = f"at a rate of the search, not a maximum; {rate.method}"
-        metrics["throughput"] = rate.model_copy(update={"method": note})
+        metrics["throughput"] = _sustained_rate(data, measured=metrics["throughput"])
     if data.scenario.kind is Scenario.OFFLINE:
         why = "the offline scenario has all samples at once, so a latency of one means nothing"
         return metrics | {tag: Quantity.null("s", why) for tag in ("latency_p50", "latency_mean", *_PERCENTILES)}
@@ -134,6 +143,21 @@ def _times(data: CellData, rounds: Sequence[RoundRecord]) -> dict[str, Quantity]
     for tag, percentile in _PERCENTILES.items():
         metrics[tag] = _percentile(tag, percentile, pooled=pooled, rounds=rounds)
     return metrics
+
+
+def _sustained_rate(data: CellData, *, measured: Quantity) -> Quantity:
+    """Return the server's rate: known to be sustained, and bounded by the next rate that was not."""
+    bound = (
+        "no higher rate was tried" if data.ceiling_per_s is None else f"{data.ceiling_per_s:.4g}/s was not sustained"
+    )
+    return measured.model_copy(
+        update={
+            "low": measured.value,
+            "high": data.ceiling_per_s,
+            "confidence": None,
+            "method": f"highest Poisson rate at which {measured.n} of {measured.n} runs met the target; {bound}",
+        }
+    )
 
 
 def _over_rounds(tag: str, values: Sequence[float]) -> Quantity:
@@ -177,12 +201,17 @@ def _percentile(tag: str, percentile: float, *, pooled: NDArray[np.float64], rou
 
 
 def _meets_target(data: CellData, latency_target_s: float, percentile: float) -> bool | None:
-    """Say whether the cell certifies the buyer's latency target; `None` where it cannot tell."""
+    """Say whether the cell meets the buyer's latency target, certified either way; `None` where it cannot tell."""
     if data.scenario.kind is Scenario.OFFLINE:
         return None
     pooled = np.concatenate(data.latencies) if data.latencies else np.empty(0)
     certified = certified_percentile(pooled, percentile)
-    return None if certified.value is None else bool(certified.value <= latency_target_s)
+    if certified.value is not None and certified.value <= latency_target_s:
+        return True
+    late = int(np.count_nonzero(pooled > latency_target_s))
+    # So many late queries would be rarer than the certificate allows, were the percentile within the target.
+    missed = late > 0 and 1 - binomial_cdf(late - 1, len(pooled), 1 - percentile) < _CERTIFICATE
+    return False if missed else None
 
 
 def _energy(rounds: Sequence[RoundRecord]) -> Quantity:
@@ -195,11 +224,15 @@ def _energy(rounds: Sequence[RoundRecord]) -> Quantity:
     origin = weakest(energy.provenance for energy, _ in readings)
     band_low = min(energy.low_j / energy.energy_j for energy, _ in readings)
     band_high = max(energy.high_j / energy.energy_j for energy, _ in readings)
+    low = interval.value if interval.low is None else interval.low
+    high = interval.value if interval.high is None else interval.high
     return Quantity(
         value=interval.value,
         unit="J",
-        low=(interval.low if interval.low is not None else interval.value) * band_low,
-        high=(interval.high if interval.high is not None else interval.value) * band_high,
+        low=low * band_low,
+        high=high * band_high,
+        own_low=low,
+        own_high=high,
         n=interval.n,
         provenance=origin,
         method=f"{first.method}; interval of the rounds times the meter's band",
@@ -257,25 +290,26 @@ def compare_with_baseline(record: CellRecord, base: CellRecord, *, theory: Quant
     )
     if record.cell.scenario is Scenario.SERVER:
         verified = record.status is Status.OK and base.status is Status.OK
-        speedup = _server_speedup(interval) if verified else Quantity.null("1", "one of the two rates is not verified")
+        rates = record.metrics["throughput"], base.metrics["throughput"]
+        speedup = _rate_ratio(*rates) if verified else Quantity.null("1", "one of the two rates is not verified")
     return {"speedup": speedup} | ({"theoretical_speedup": theory} if theory else {})
 
 
-def _server_speedup(interval: Interval) -> Quantity:
-    """Return the ratio of two verified rates; its range is the search's resolution, which no number of rounds narrows.
+def _rate_ratio(mine: Quantity, base: Quantity) -> Quantity:
+    """Return the ratio of two sustained rates; its range is the search's resolution, which no number of rounds narrows.
 
-    Each rate is the last of a downward search, so either side might have sustained up to a step more. Where even the
-    first rate was met it might have been more still: the prediction that the search starts from is not certified.
+    Where no higher rate was tried, one step is taken as the bound.
     """
-    low, high = (interval.value if end is None else end for end in (interval.low, interval.high))
+    if mine.value is None or base.value is None:
+        return Quantity.null("1", "one of the two rates is not known")
     return Quantity(
-        value=interval.value,
+        value=mine.value / base.value,
         unit="1",
-        low=low * STEP_DOWN,
-        high=high / STEP_DOWN,
-        n=interval.n,
+        low=mine.value / (base.high or base.value * STEP),
+        high=(mine.high or mine.value * STEP) / base.value,
+        n=mine.n,
         provenance=Provenance.MEASURED,
-        method=f"ratio of verified rates; a search steps {1 - STEP_DOWN:.0%} down, and the range adds a step a side",
+        method=f"ratio of sustained rates; the range is the search's step of {STEP - 1:.0%} on either side",
     )
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from leptonbench import catalog
-from leptonbench.harness.aggregate import CellData, aggregate, compare_with_baseline, gap_notice, quality_delta
+from leptonbench.harness.aggregate import CellData, aggregate, clears, compare_with_baseline, gap_notice, quality_delta
 from leptonbench.harness.jobs import Score
 from leptonbench.harness.plan import RunPlan, skipped_record
 from leptonbench.harness.pricing import host_prices, price_cell
-from leptonbench.harness.rate import Trial, final_rounds
+from leptonbench.harness.rate import Trial, ceiling, final_rounds
 from leptonbench.harness.rounds import trials
 from leptonbench.paths import data_root
 from leptonbench.schema import (
@@ -110,6 +110,7 @@ def cell_record(
             effective=(score.effective if score else {}) | kept[-1].effective | {"rate_search": search},
         ),
         agreement=agreed / answers if answers else None,
+        ceiling_per_s=ceiling(trials(done)) if cell.scenario is Scenario.SERVER else None,
     )
     record = aggregate(
         data,
@@ -165,7 +166,7 @@ def with_baseline(record: CellRecord, siblings: Siblings, *, flags: tuple[str, .
     if score is not None and base_score is not None and score.group != base_score.group:
         delta = quality_delta(score, base_score)
         metrics["quality_delta"] = delta
-        meets_quality = bool(meets_quality) and (delta.value or 0.0) >= -siblings.max_drop
+        meets_quality = both(meets_quality, clears(delta, -siblings.max_drop))
     notice = gap_notice(record, metrics)
     return record.model_copy(
         update={
@@ -174,6 +175,13 @@ def with_baseline(record: CellRecord, siblings: Siblings, *, flags: tuple[str, .
             "meets_quality": meets_quality,
         }
     )
+
+
+def both(one: bool | None, other: bool | None) -> bool | None:
+    """Return whether two verdicts hold: false if either is, unknown if either is."""
+    if one is False or other is False:
+        return False
+    return True if one and other else None
 
 
 def theory(record: CellRecord, base: CellRecord, *, flags: tuple[str, ...], table: IsaTable) -> Quantity | None:

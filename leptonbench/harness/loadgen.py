@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leptonbench.errors import MeasurementError
-from leptonbench.schema import Scenario
+from leptonbench.meters.base import Meter
+from leptonbench.schema import EnergyReading, Scenario
 
 RunBatch = Callable[[Sequence[int]], None]
 """Run the samples at these positions as one batch; returns when the outputs are on the host."""
@@ -72,6 +73,7 @@ class Loaded(NamedTuple):
         values: Metrics of this round in SI units.
         latencies_s: One a query (from the scheduled arrival in the server scenario); empty for offline.
         log: Requested and effective settings and LoadGen's results, as logged.
+        energy: Of the run, where a meter was given.
     """
 
     valid: bool
@@ -79,6 +81,7 @@ class Loaded(NamedTuple):
     values: dict[str, float]
     latencies_s: NDArray[np.float64]
     log: dict[str, Any]
+    energy: EnergyReading | None = None
 
 
 class System(Protocol):
@@ -198,7 +201,9 @@ class BatchSystem:
             return False
 
 
-def run_loadgen(system: System, settings: LoadSettings, *, sample_count: int, failures: Failures) -> Loaded:
+def run_loadgen(
+    system: System, settings: LoadSettings, *, sample_count: int, failures: Failures, meter: Meter | None = None
+) -> Loaded:
     """Run LoadGen once over a system.
 
     Args:
@@ -206,27 +211,33 @@ def run_loadgen(system: System, settings: LoadSettings, *, sample_count: int, fa
         settings: Of the run.
         sample_count: Number of prepared samples; LoadGen draws positions below it.
         failures: Where the system keeps its first error.
+        meter: Reads the energy of LoadGen's run and of nothing else.
 
     Raises:
-        MeasurementError: If LoadGen wrote no verdict, or an inference failed.
+        MeasurementError: If LoadGen wrote no verdict, the meter has no sound reading, or an inference failed.
     """
     settings.folder.mkdir(parents=True, exist_ok=True)
     sut = lg.ConstructSUT(system.issue, lambda: None)
     # The samples are loaded before LoadGen starts, so its (untimed) load and unload calls have nothing to do.
     library = lg.ConstructQSL(sample_count, sample_count, lambda indices: None, lambda indices: None)
+    energy = None
     try:
+        if meter is not None:
+            meter.begin()
         # The last argument names a file that does not exist: LoadGen would otherwise obey an `audit.config` in the
         # current folder.
         lg.StartTestWithLogSettings(
             sut, library, _test_settings(settings), _log_settings(settings), str(settings.folder / "no-audit.config")
         )
+        if meter is not None and failures.first is None:
+            energy = meter.end()
     finally:
         system.stop()
         lg.DestroyQSL(library)
         lg.DestroySUT(sut)
     if failures.first is not None:
         raise failures.first
-    return _read_back(system, settings)
+    return _read_back(system, settings)._replace(energy=energy)
 
 
 def _test_settings(settings: LoadSettings) -> Any:
@@ -338,7 +349,9 @@ def _values(detail: dict[str, Any], settings: LoadSettings) -> dict[str, float]:
     if mean is not None:
         values["latency_mean"] = float(mean) / _NS
     if settings.scenario is Scenario.SERVER:
-        values["throughput"] = float(detail["result_completed_samples_per_sec"])
+        # The rate that was asked for and met. What completed in a short window scatters with the Poisson arrivals.
+        values["throughput"] = settings.target_qps
+        values["completed_rate"] = float(detail["result_completed_samples_per_sec"])
     elif settings.scenario is Scenario.SINGLE_STREAM:
         values["throughput"] = float(detail["result_qps_with_loadgen_overhead"])
     elif "latency_mean" in values:

@@ -88,10 +88,7 @@ def price_cell(record: CellRecord, prices: Prices, suite: SuiteSpec) -> dict[str
         return {tag: Quantity.null("USD", why) for tag in (_RENTED, _OWNED)}
     if throughput is None or not throughput.value:
         return {tag: Quantity.null("USD", "no throughput was measured") for tag in (_RENTED, _OWNED)}
-    asked, around_the_clock = (
-        utilisation(suite.demand, capacity_per_s=throughput.value, always_on=always_on).utilisation
-        for always_on in (False, True)
-    )
+    asked, around_the_clock = (utilisation(suite.demand, always_on=always_on) for always_on in (False, True))
     owned = prices.owned(around_the_clock) if prices.owned else None
     costs = {
         tag: cost_per_million(rate, throughput, utilisation=use) if rate else Quantity.null("USD", prices.why_null)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +27,11 @@ from leptonbench.harness.jobs import (
     WorkerResult,
     write_message,
 )
-from leptonbench.harness.loadgen import BatchSystem, Failures, LoadSettings, StreamSystem, run_loadgen
+from leptonbench.harness.loadgen import BatchSystem, Failures, Loaded, LoadSettings, StreamSystem, run_loadgen
 from leptonbench.harness.prepare import build_task
 from leptonbench.harness.system import peak_memory_bytes
 from leptonbench.meters import select_meter
+from leptonbench.meters.base import Meter
 from leptonbench.schema import Scenario
 from leptonbench.stats.queueing import max_rate
 from leptonbench.tasks import Samples, Split, Task
@@ -41,8 +41,8 @@ _CALIBRATE_RUNS, _CALIBRATE_S = 3, 0.25  # likewise, to tell LoadGen what latenc
 _HEADROOM = 0.9  # of the predicted rate: the prediction knows nothing of the queue's own cost
 _PROCESSING_REPEATS = 16  # samples whose pre- and post-processing is timed
 _MAX_SERVER_S = 8  # windows: a rate that needs longer for the fewest queries is of no use to a buyer
-_OFFLINE_HINT = 1.3  # over the calibrated rate: a hint that is too low leaves the window too short
-_TOO_SLOW_HINT = ("Ran out of generated queries", "Increase expected QPS")
+_STREAM_HINT = 0.5  # of the calibrated latency: LoadGen then generates four times the queries that it should need
+_OFFLINE_HINT = 1.3  # over the fastest calibrated rate: a hint that is too low leaves the window too short
 
 
 class NonFiniteError(MeasurementError):
@@ -184,14 +184,8 @@ def _measure_load(job: WorkerJob, bench: Bench, result: dict[str, Any]) -> None:
     if notice is not None:
         result["notices"].append(notice)
     benches = [bench, *_more_instances(job, bench)]
-    meter.begin()
-    loaded = _run(job, benches, settings)
-    if any(words in reason for reason in loaded.reasons for words in _TOO_SLOW_HINT):
-        # The engine got much faster than it was while calibrating: tell LoadGen, and measure once more.
-        meter.end()
-        meter.begin()
-        loaded = _run(job, benches, _twice_as_fast(settings))
-    result["energy"] = meter.end()
+    loaded = _run(job, benches, settings, meter)
+    result["energy"] = loaded.energy
     result["values"] |= loaded.values
     result["valid"], result["invalid_reasons"] = loaded.valid, loaded.reasons
     result["loadgen"] = loaded.log
@@ -245,20 +239,16 @@ def calibrate(job: WorkerJob, bench: Bench, result: dict[str, Any]) -> LoadSetti
         percentile=scenario.percentile,
         folder=Path(job.out) / "loadgen",
         seed=job.seed + 1000 * job.round_index,
-        # A hint a little below the truth: LoadGen generates twice as many queries as it then expects to need.
-        expected_latency_s=0.8 * largest,
-        expected_qps=_OFFLINE_HINT * sizes[-1] / largest,
+        # Hints on the fast side: a run that outpaces them runs out of queries, or ends before its window.
+        expected_latency_s=_STREAM_HINT * largest,
+        expected_qps=_OFFLINE_HINT * sizes[-1] / min(timed[sizes[-1]]),
         target_qps=target_qps or 1.0,
         latency_target_s=job.latency_target_s,
         samples_per_query=scenario.samples_per_query,
     )
 
 
-def _twice_as_fast(settings: LoadSettings) -> LoadSettings:
-    return replace(settings, expected_latency_s=settings.expected_latency_s / 2, expected_qps=settings.expected_qps * 2)
-
-
-def _run(job: WorkerJob, benches: list[Bench], settings: LoadSettings) -> Any:
+def _run(job: WorkerJob, benches: list[Bench], settings: LoadSettings, meter: Meter) -> Loaded:
     failures = Failures()
     if job.scenario.kind in (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM):
         system: Any = StreamSystem(benches[0].run, failures)
@@ -267,7 +257,7 @@ def _run(job: WorkerJob, benches: list[Bench], settings: LoadSettings) -> Any:
         wait_s = job.scenario.max_wait_s if job.scenario.kind is Scenario.SERVER else 0.0
         runs = [bench.run for bench in benches]
         system = BatchSystem(runs, failures, max_batch=job.scenario.max_batch, max_wait_s=wait_s)
-    return run_loadgen(system, settings, sample_count=benches[0].count, failures=failures)
+    return run_loadgen(system, settings, sample_count=benches[0].count, failures=failures, meter=meter)
 
 
 def score(job: WorkerJob, result: dict[str, Any]) -> None:

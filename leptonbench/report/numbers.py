@@ -158,8 +158,8 @@ def clearly_better(tag: str, one: Quantity, other: Quantity) -> bool:
     lower = lower_is_better(tag)
     if one.value is None or other.value is None or lower is None:
         return False
-    low, high = bounds(one), bounds(other)
-    return low[1] < high[0] if lower else low[0] > high[1]
+    mine, theirs = own_bounds(one), own_bounds(other)
+    return mine[1] < theirs[0] if lower else mine[0] > theirs[1]
 
 
 def bounds(quantity: Quantity) -> tuple[float, float]:
@@ -175,6 +175,17 @@ def bounds(quantity: Quantity) -> tuple[float, float]:
     return low, high
 
 
+def own_bounds(quantity: Quantity) -> tuple[float, float]:
+    """Return the ends by which cells of one run are compared: without a price or a meter's band that all share.
+
+    Raises:
+        ValueError: If the quantity has no value.
+    """
+    if quantity.own_low is None or quantity.own_high is None:
+        return bounds(quantity)
+    return quantity.own_low, quantity.own_high
+
+
 class Ratio(NamedTuple):
     """How many times as much; the interval takes the far ends of both intervals, so it is wide rather than narrow."""
 
@@ -187,8 +198,8 @@ def ratio(above: Quantity, below: Quantity) -> Ratio | None:
     """Return `above / below`, or `None` where it has no meaning (absent, zero, or an interval that reaches zero)."""
     if not above.value or not below.value:
         return None
-    above_low, above_high = bounds(above)
-    below_low, below_high = bounds(below)
+    above_low, above_high = own_bounds(above)
+    below_low, below_high = own_bounds(below)
     if min(above_low, below_low) <= 0:
         return None
     known = above.low is not None and below.low is not None

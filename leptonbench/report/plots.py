@@ -11,7 +11,7 @@ from leptonbench.report.charts import MARKERS, PALETTE_SIZE, ChartPoint, ChartTe
 from leptonbench.report.choice import metric_of
 from leptonbench.report.i18n import Translator
 from leptonbench.report.naming import Namer, ordered
-from leptonbench.report.numbers import bounds, lower_is_better
+from leptonbench.report.numbers import lower_is_better, own_bounds
 from leptonbench.report.table import Group
 from leptonbench.schema import CellRecord, Provenance, Quantity, RunManifest, Status, weakest
 from leptonbench.stats.pareto import ParetoPoint, pareto_front
@@ -111,7 +111,7 @@ def _fronts(
 
 def _point(record: CellRecord, x: Quantity, y: Quantity, legend: Legend, namer: Namer) -> ChartPoint:
     cell = record.cell
-    (x_low, x_high), (y_low, y_high) = bounds(x), bounds(y)
+    (x_low, x_high), (y_low, y_high) = own_bounds(x), own_bounds(y)
     return ChartPoint(
         key=cell.key,
         anchor=namer.anchor(cell),

@@ -61,8 +61,8 @@ def csp_hash(text: str) -> str:
 def records_json(manifest: RunManifest, records: Sequence[CellRecord]) -> str:
     """Return the manifest and the records as the page embeds and saves them."""
     document = {
-        "manifest": manifest.model_dump(mode="json"),
-        "records": [record.model_dump(mode="json") for record in records],
+        "manifest": manifest.model_dump(mode="json", exclude_none=True),
+        "records": [record.model_dump(mode="json", exclude_none=True) for record in records],
     }
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 

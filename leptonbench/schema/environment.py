@@ -14,9 +14,9 @@ class Identity(Frozen):
     cpu_model_number: int
     cpu_flags: tuple[str, ...]
     logical_cores: int
-    physical_cores: int | None
+    physical_cores: int | None = None
     memory_bytes: int
-    virtualisation: str | None
+    virtualisation: str | None = None
     gpus: tuple[str, ...] = ()
     os: str
     kernel: str
@@ -27,10 +27,10 @@ class Identity(Frozen):
 class State(Frozen):
     """Facts that change from minute to minute: kept to explain a number, never to compare."""
 
-    load_average: tuple[float, float, float] | None
+    load_average: tuple[float, float, float] | None = None
     available_memory_bytes: int
-    cpu_frequency_hz: float | None
-    governor: str | None
+    cpu_frequency_hz: float | None = None
+    governor: str | None = None
     temperature_c: float | None = None
     steal_fraction: float | None = None
 

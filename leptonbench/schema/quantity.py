@@ -55,6 +55,9 @@ class Quantity(Frozen):
         unit: SI unit as text: `s`, `J`, `W`, `B`, `1/s`, `USD`, `1`.
         low: Lower end of the interval, same unit; `None` where there is no interval.
         high: Upper end of the interval.
+        own_low: As `low`, without what all cells of a run have in common (a price, a meter's band): cells of one run
+            are compared by it. `None` where nothing is in common.
+        own_high: As `high`, likewise.
         n: How many observations stand behind it: rounds for times, queries for percentiles pooled over rounds, samples
             for quality.
         confidence: Coverage of the interval (0.95), at least, or `None` where it is a stated range.
@@ -69,6 +72,8 @@ class Quantity(Frozen):
     unit: str
     low: float | None = None
     high: float | None = None
+    own_low: float | None = None
+    own_high: float | None = None
     n: int | None = None
     confidence: float | None = None
     provenance: Provenance | None = None
@@ -85,7 +90,7 @@ class Quantity(Frozen):
             return self
         if self.provenance is None:
             raise ValueError("a quantity with a value has a provenance")
-        for part in (self.value, self.low, self.high):
+        for part in (self.value, self.low, self.high, self.own_low, self.own_high):
             if part is not None and not math.isfinite(part):
                 raise ValueError("a quantity is finite; a non-finite number is a failure, not a value")
         if self.low is not None and self.high is not None and self.low > self.high:

@@ -64,7 +64,7 @@ class EnergyReading(Frozen):
     energy_j: float
     low_j: float
     high_j: float
-    idle_j: float | None
+    idle_j: float | None = None
     window_s: float
     boundary: str
     method: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from leptonbench.schema.quantity import Frozen
 
@@ -72,10 +72,16 @@ class Exclusion(Frozen):
 
 
 class DemandSpec(Frozen):
-    """What the buyer needs: the rate that costs are computed at."""
+    """What the buyer needs.
+
+    Attributes:
+        utilisation: Fraction of its sustained rate that a paid unit is loaded with in the demand's hours; the rest is
+            headroom for peaks and failures.
+    """
 
     description: Text
     rate_per_s: float = Field(gt=0)
+    utilisation: float = Field(default=0.7, gt=0, le=1)
     hours_per_day: float = Field(gt=0, le=24)
     days_per_week: float = Field(gt=0, le=7)
 
@@ -101,9 +107,19 @@ class SuiteSpec(Frozen):
     duration_s: float = Field(default=1.5, gt=0)
     quality_samples: int | None = Field(default=None, ge=100)
     latency_target_s: float = Field(gt=0)
-    latency_percentile: float = Field(default=0.99, gt=0, lt=1)
+    latency_percentile: float = Field(default=0.90, gt=0, lt=1)
     demand: DemandSpec
     region: str
+
+    @model_validator(mode="after")
+    def _one_percentile(self) -> SuiteSpec:
+        for scenario in self.scenarios:
+            if scenario.kind is Scenario.SERVER and scenario.percentile != self.latency_percentile:
+                raise ValueError(
+                    f"the server scenario is searched at percentile {scenario.percentile:g} and judged at "
+                    f"{self.latency_percentile:g} (`latency_percentile`); they are one and the same"
+                )
+        return self
 
 
 class QualitySpec(Frozen):

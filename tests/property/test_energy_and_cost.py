@@ -39,17 +39,14 @@ def test_modelled_energy_lies_between_idle_and_full_power_of_the_share(
     assert reading.provenance is (Provenance.PROJECTED if known else Provenance.ASSUMED)
 
 
-@given(st.floats(0.01, 1e4), st.floats(0.5, 24), st.floats(0.5, 7), st.floats(0.01, 1e4), st.integers(0, 3))
-def test_units_carry_the_demand_and_utilisation_is_a_fraction(rate_per_s, hours, days, capacity_per_s, spare):
-    demand = DemandSpec(description={"en": "d"}, rate_per_s=rate_per_s, hours_per_day=hours, days_per_week=days)
-    on, off = (
-        utilisation(demand, capacity_per_s=capacity_per_s, always_on=always_on, spare_units=spare)
-        for always_on in (True, False)
+@given(st.floats(0.01, 1e4), st.floats(0.5, 24), st.floats(0.5, 7), st.floats(0.01, 1))
+def test_utilisation_is_a_fraction_and_idle_hours_lower_it(rate_per_s, hours, days, use):
+    demand = DemandSpec(
+        description={"en": "d"}, rate_per_s=rate_per_s, hours_per_day=hours, days_per_week=days, utilisation=use
     )
-    assert on.units == off.units
-    assert on.units * capacity_per_s >= rate_per_s * (1 - 1e-12)
-    assert 0 < on.utilisation <= off.utilisation * (1 + 1e-12)
-    assert off.utilisation <= 1
+    on, off = (utilisation(demand, always_on=always_on) for always_on in (True, False))
+    assert 0 < on <= off * (1 + 1e-12)
+    assert off == use
 
 
 @given(st.floats(0.01, 100), st.floats(0.01, 1), st.floats(1, 1e4), st.floats(0.5, 1.0), st.floats(1.0, 2.0))

@@ -118,9 +118,10 @@ def test_compare_sees_a_slower_run(run: Path, tmp_path: Path, capsys: Out) -> No
     slow = _store(tmp_path / "slow", make_run()[0], slower=1.2)
     assert invoke(["compare", str(run), str(slow), "--json"]) == 0
     cells = json.loads(capsys.readouterr().out)["cells"]
-    verdicts = {cell["verdict"] for cell in cells}
-    assert verdicts == {"worse", "unknown"}
-    ratio = next(cell["ratio"] for cell in cells if cell["ratio"])
+    streams = [cell for cell in cells if "--single-stream--" in cell["cell"]]
+    assert {cell["verdict"] for cell in streams} == {"worse", "unknown"}
+    assert {cell["metric"] for cell in cells} == {"latency_p50", "throughput"}, "a server is compared by its rate"
+    ratio = next(cell["ratio"] for cell in streams if cell["ratio"])
     assert ratio["value"] == pytest.approx(1.2)
     assert ratio["low"] < 1.2 < ratio["high"]
     assert invoke(["compare", str(run), str(slow), "--metric", "throughput"]) == 0

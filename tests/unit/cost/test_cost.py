@@ -189,28 +189,24 @@ class TestOwned:
 class TestUse:
     demand = DemandSpec(description={"en": "d"}, rate_per_s=12, hours_per_day=16, days_per_week=5)
 
-    def test_one_unit_around_the_clock(self):
-        use = utilisation(self.demand, capacity_per_s=48.0, always_on=True)
-        assert use.units == 1
-        assert use.utilisation == pytest.approx(12 * 80 / (48 * 168))
+    def test_around_the_clock_the_idle_hours_are_paid_too(self):
+        assert utilisation(self.demand, always_on=True) == pytest.approx(0.7 * 80 / 168)
 
-    def test_stopped_outside_its_hours_a_unit_is_better_used(self):
-        assert utilisation(self.demand, capacity_per_s=48.0, always_on=False).utilisation == pytest.approx(0.25)
+    def test_stopped_outside_its_hours_a_unit_is_as_used_as_stated(self):
+        assert utilisation(self.demand, always_on=False) == pytest.approx(0.7)
 
-    def test_units_are_whole_and_spares_count(self):
-        use = utilisation(self.demand, capacity_per_s=5.0, always_on=False, spare_units=1)
-        assert use.units == 4
-        assert use.utilisation == pytest.approx(12 / 20)
-
-    def test_what_means_nothing_is_refused(self):
-        with pytest.raises(ValueError, match="capacity > 0"):
-            utilisation(self.demand, capacity_per_s=0.0, always_on=True)
-        with pytest.raises(ValueError, match="spare"):
-            utilisation(self.demand, capacity_per_s=1.0, always_on=True, spare_units=-1)
+    def test_a_faster_unit_makes_an_answer_cheaper(self):
+        use = utilisation(self.demand, always_on=False)
+        slow, fast = (throughput().model_copy(update={"value": v, "low": v, "high": v}) for v in (50.0, 100.0))
+        ratio = (
+            cost_per_million(rate(), slow, utilisation=use).value
+            / cost_per_million(rate(), fast, utilisation=use).value
+        )
+        assert ratio == pytest.approx(2.0)
 
     def test_demand_is_an_assumption(self):
         rows = demand_assumptions("manufacturing", self.demand, date="2026-11-23")
-        assert [(row.value, row.unit) for row in rows] == [(12, "1/s"), (16, "h/d"), (5, "d/week")]
+        assert [(row.value, row.unit) for row in rows] == [(12, "1/s"), (16, "h/d"), (5, "d/week"), (0.7, "1")]
         assert all(row.assumed and row.source == "suite `manufacturing`" for row in rows)
 
 

@@ -78,7 +78,8 @@ def test_server_counts_latency_from_the_scheduled_arrival(tmp_path: Path) -> Non
     samples = sum(len(batch) for batch in found["batches"])
     assert len(found["latencies_s"]) == samples == found["log"]["result_query_count"]
     assert found["values"]["latency_p50"] == pytest.approx(statistics.median(found["latencies_s"]), rel=0.01)
-    assert set(found["values"]) == PERCENTILES | {"throughput"}
+    assert set(found["values"]) == PERCENTILES | {"throughput", "completed_rate"}
+    assert found["values"]["throughput"] == 2000.0, "the rate that was met, not what the arrivals came to"
 
 
 def test_a_server_that_is_too_slow_is_invalid_in_loadgens_words(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_a_price_at_a_verified_rate_needs_no_excuse() -> None:
 
 
 def test_an_owned_server_draws_power_for_the_load_that_is_asked_of_it() -> None:
-    use = 1 * 8 * 5 / (10 * 168)
+    use = 0.7 * 8 * 5 / 168
     assert PRICES.owned is not None and DEVICE.owned is not None
     assert _priced("server", met=True)["owned_cost_per_million"].value == pytest.approx(
         PRICES.owned(use).value / (10 * 3600 * use) * 1e6

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from leptonbench.harness.rate import Trial, decide, final_rounds
+from leptonbench.harness.rate import Trial, ceiling, decide, final_rounds, sustained
 
 
 def _search(predicted: float, sustainable: float, rounds: int = 3) -> tuple[list[Trial], bool]:
@@ -23,45 +24,54 @@ def test_the_first_rate_is_left_to_prediction() -> None:
     assert decide([], 3) == (None, False, False)
 
 
-def test_a_rate_that_holds_is_verified_by_so_many_runs_as_there_are_rounds() -> None:
-    trials, verified = _search(100.0, sustainable=120.0)
+def test_a_prediction_that_holds_is_bracketed_by_the_next_rate_and_verified() -> None:
+    trials, verified = _search(100.0, sustainable=110.0)
     assert verified
-    assert trials == [Trial(100.0, True)] * 3
+    assert [trial.rate_per_s for trial in trials] == pytest.approx([100.0, 115.0, 100.0, 100.0])
+    assert sustained(trials) == 100.0
+    assert ceiling(trials) == pytest.approx(115.0)
+    assert final_rounds(trials) == [0, 2, 3]
 
 
-def test_a_failed_run_lowers_the_rate_and_starts_the_count_again() -> None:
-    seen = [Trial(100.0, True), Trial(100.0, True), Trial(100.0, False)]
-    decision = decide(seen, 3)
-    assert decision.rate_per_s == pytest.approx(85.0)
-    assert not decision.done
-    lower = [*seen, Trial(85.0, True)]
-    assert not decide(lower, 3).done, "the two runs that met the target at 100/s do not count at 85/s"
-    assert decide([*lower, Trial(85.0, True), Trial(85.0, True)], 3).verified
+def test_a_prediction_that_is_too_low_is_climbed_from_twice_at_most() -> None:
+    trials, verified = _search(100.0, sustainable=1000.0)
+    assert verified
+    assert sustained(trials) == pytest.approx(100.0 * 1.15**2)
+    assert ceiling(trials) is None
 
 
 def test_a_prediction_that_is_too_high_comes_down_to_what_is_sustained() -> None:
-    trials, verified = _search(100.0, sustainable=60.0)
+    trials, verified = _search(100.0, sustainable=70.0)
     assert verified
-    assert [trial.met for trial in trials] == [False] * 4 + [True] * 3
-    assert 60.0 * 0.85 < trials[-1].rate_per_s <= 60.0
+    assert 70.0 / 1.15 < (sustained(trials) or 0.0) <= 70.0
+
+
+def test_one_failure_at_a_rate_outweighs_any_number_of_successes() -> None:
+    seen = [Trial(100.0, True), Trial(115.0, False), Trial(100.0, True), Trial(100.0, False)]
+    assert sustained(seen) is None
+    decision = decide(seen, 3)
+    assert decision.rate_per_s == pytest.approx(100.0 / 1.15)
+    assert not decision.done
 
 
 def test_a_hopeless_search_ends_unverified() -> None:
     trials, verified = _search(100.0, sustainable=1.0)
     assert not verified
-    assert len(trials) == 7
+    assert len(trials) == 8
 
 
 @pytest.mark.parametrize("rounds", [3, 5])
-def test_a_search_that_never_settles_ends(rounds: int) -> None:
-    """Alternating luck: it ends after four runs more than there are rounds, and claims nothing."""
+@pytest.mark.parametrize("seed", range(20))
+def test_a_search_with_any_luck_ends_and_claims_only_what_every_run_met(rounds: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
     trials: list[Trial] = []
-    while not decide(trials, rounds).done:
-        trials.append(Trial(decide(trials, rounds).rate_per_s or 100.0, len(trials) % 2 == 0))
-    assert len(trials) == rounds + 4
-    assert not decide(trials, rounds).verified
+    while not (decision := decide(trials, rounds)).done:
+        trials.append(Trial(decision.rate_per_s or 100.0, bool(rng.random() < 0.6)))
+        assert len(trials) <= rounds + 5
+    kept = [trials[i] for i in final_rounds(trials)]
+    assert decision.verified == (len(kept) >= rounds and all(trial.met for trial in kept))
 
 
-def test_a_record_is_made_from_the_runs_at_the_last_rate() -> None:
+def test_without_a_sustained_rate_the_record_shows_the_last_one() -> None:
     assert final_rounds([]) == []
-    assert final_rounds([Trial(100, True), Trial(100, False), Trial(85, True), Trial(85, True)]) == [2, 3]
+    assert final_rounds([Trial(100.0, False), Trial(87.0, False)]) == [1]

@@ -61,10 +61,10 @@ def test_an_invalid_round_counts_as_one() -> None:
 def test_a_server_cell_comes_back_until_its_rate_is_verified() -> None:
     server = cell(scenario="server")
     done = [server_round(index, 100.0, met=False) for index in range(1)]
-    done += [server_round(index, 85.0, met=True) for index in range(1, 3)]
+    done += [server_round(index, 90.0, met=True) for index in range(1, 3)]
     assert remaining(server, done, 3)
-    assert not remaining(server, [*done, server_round(3, 85.0, met=True)], 3)
-    assert trials(done) == [(100.0, False), (85.0, True), (85.0, True)]
+    assert not remaining(server, [*done, server_round(3, 90.0, met=True)], 3)
+    assert trials(done) == [(100.0, False), (90.0, True), (90.0, True)]
 
 
 def test_a_round_that_has_no_rate_is_no_trial() -> None:
