@@ -104,7 +104,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     doubles = install(root / "installed")
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("LEPTON", "COVERAGE"))},
-        "PYTHONPATH": str(doubles),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(doubles), os.environ.get("PYTHONPATH")))),
         "LEPTONBENCH_CACHE": str(root / "cache"),
         "TMPDIR": str(root / "scratch"),
     }
