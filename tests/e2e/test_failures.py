@@ -15,7 +15,7 @@ from tests.e2e.conftest import Bench, Finished, finish
 
 pytestmark = pytest.mark.slow
 
-HANG_TIMEOUT = "25s"
+HANG_TIMEOUT = "15s"
 
 # By double: how the record of its cell is classified.
 CODES = {

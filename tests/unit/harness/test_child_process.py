@@ -110,6 +110,7 @@ ctypes.PyDLL(None).sleep(3600)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("followed", [False, True])
 def test_a_child_out_of_time_is_killed_with_its_children(run: Run, tmp_path: Path, followed: bool) -> None:
     """It ignores SIGTERM and sits in native code; its own child would go on for an hour."""
