@@ -129,7 +129,7 @@ def counted_rounds(
     if not tried or any(r.status is Status.FAILED for r in done):
         return list(done), [(trial.rate_per_s, trial.met) for trial in tried]
     search = [(trial.rate_per_s, trial.met) for trial in tried]
-    return [done[i] for i in final_rounds(tried)], search
+    return [done[i] for i in final_rounds(tried, rounds)], search
 
 
 def judged(record: CellRecord, kept: int, rounds: int) -> CellRecord:

@@ -149,17 +149,31 @@ class BatchSystem:
         max_batch: Largest batch.
         max_wait_s: Longest time after its arrival that the first sample of a batch waits for company; 0 takes what is
             there.
+        warm: Called once in each instance's own thread before it serves: engines keep caches and thread pools by the
+            calling thread. The constructor returns when all have done so.
     """
 
-    def __init__(self, runs: Sequence[RunBatch], failures: Failures, *, max_batch: int, max_wait_s: float) -> None:
+    def __init__(
+        self,
+        runs: Sequence[RunBatch],
+        failures: Failures,
+        *,
+        max_batch: int,
+        max_wait_s: float,
+        warm: Callable[[RunBatch], None] | None = None,
+    ) -> None:
         self._failures = failures
         self._max_batch = max_batch
         self._max_wait_s = max_wait_s
         self._queue: queue.SimpleQueue[_Arrival | None] = queue.SimpleQueue()
         self.latencies_ns: list[int] = []
         self._threads = [threading.Thread(target=self._serve, args=(run,), daemon=True) for run in runs]
+        self._warm = warm
+        self._ready = threading.Semaphore(0)
         for thread in self._threads:
             thread.start()
+        for _ in self._threads:
+            self._ready.acquire()
 
     def issue(self, samples: Sequence[Any]) -> None:
         """Queue the samples and return at once."""
@@ -175,6 +189,11 @@ class BatchSystem:
             thread.join()
 
     def _serve(self, run: RunBatch) -> None:
+        try:
+            if self._warm is not None:
+                self._warm(lambda positions: self._failures.guard(run, positions))
+        finally:
+            self._ready.release()
         while (first := self._queue.get()) is not None:
             batch = [first]
             deadline = first.arrived + self._max_wait_s

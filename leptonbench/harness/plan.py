@@ -127,7 +127,9 @@ def plan_run(request: RunRequest, machine: Fingerprint) -> RunPlan:
             batch=_batch(scenario),
             threads=threads,
         )
-        reason = _why_skipped(cell, suite, workload=workload, variant=variant, features=features)
+        reason = _why_unsupported(cell, workload=workload, variant=variant, features=features) or _why_excluded(
+            cell, suite, request
+        )
         if reason is None:
             cells.append(cell)
         else:
@@ -213,8 +215,8 @@ def _check_backends(names: Iterable[str]) -> None:
             raise unknown("backend", name, BACKENDS.names())
 
 
-def _why_skipped(
-    cell: CellSpec, suite: SuiteSpec, *, workload: WorkloadPlan, variant: VariantSpec, features: frozenset[str]
+def _why_unsupported(
+    cell: CellSpec, *, workload: WorkloadPlan, variant: VariantSpec, features: frozenset[str]
 ) -> Reason | None:
     techniques = tuple(step.technique for step in variant.steps)
     recipe = Recipe(workload.source, variant.precision, techniques)
@@ -225,16 +227,21 @@ def _why_skipped(
     if workload.source == "onnx" and on_module:
         message = f"`{on_module[0]}` changes a PyTorch module, and the model is an ONNX file"
         return Reason(code="unsupported", message=message, hint="give the Hugging Face folder it was exported from")
+    return None
+
+
+def _why_excluded(cell: CellSpec, suite: SuiteSpec, request: RunRequest) -> Reason | None:
+    """Return the suite's reason for leaving a cell out; who asks for it on every axis that the rule names gets it."""
     for rule in suite.exclude:
-        axes = (
-            (rule.workload, cell.workload),
-            (rule.variant, cell.variant),
-            (rule.backend, cell.backend),
-            (rule.scenario, cell.scenario),
-        )
-        if all(want is None or want == have for want, have in axes):
+        named = {
+            axis: value for axis, value in rule.model_dump(mode="json", exclude={"reason"}).items() if value is not None
+        }
+        excluded = all(str(getattr(cell, axis)) == value for axis, value in named.items())
+        asked = all(value in request.filters.get(axis, ()) for axis, value in named.items())
+        if excluded and not asked:
+            words = " ".join(f"--{axis} {value}" for axis, value in named.items())
             return Reason(
-                code="excluded", message=f"the suite leaves it out: {rule.reason}", hint="edit the suite to run it"
+                code="excluded", message=f"the suite leaves it out: {rule.reason}", hint=f"ask for it: {words}"
             )
     return None
 

@@ -1,8 +1,7 @@
-"""Find the highest rate that a server cell sustains: predicted, then bracketed and verified by real Poisson runs. Pure.
+"""Find a rate that a server cell sustains: predicted, verified by real Poisson runs, then probed one step above. Pure.
 
-The search climbs from the predicted rate while runs meet the target and falls while they do not, by one step. A rate
-counts only if every run at it met the target, and `rounds` did. What it finds is a rate that is sustained; the next
-rate that was not bounds it from above.
+A rate is verified when `rounds` runs met the target at it and none failed. One that fails is left for the next rate
+down; one that is verified is tried a step higher, which either raises it or bounds it from above.
 """
 
 from __future__ import annotations
@@ -10,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from leptonbench.stats.early_stopping import minimum_queries
+from leptonbench.stats.special import binomial_cdf
+
 STEP = 1.15  # between neighbouring rates: finer steps cost runs, and one run's verdict is not finer either
-_CLIMBS = 2  # steps up at most: the prediction is rarely further off
+_CLIMBS = 1  # steps up at most: the prediction is rarely further off, and each costs up to `rounds` runs
 _EXTRA_TRIALS = 5  # beyond the rounds that a verified rate needs
+_LIKELY = 0.95  # chance that a run at the predicted rate meets the target, were the prediction right
 _SAME = 1e-9  # relative: rates that went through JSON and back
 
 
@@ -37,6 +40,29 @@ class Decision(NamedTuple):
     verified: bool
 
 
+def search_percentile(queries: int, percentile: float) -> float:
+    """Return the percentile to predict a rate by, so that a run of so many queries is likely to certify the target.
+
+    A short run certifies `percentile` only if fewer queries are late than the percentile itself allows: of 64 queries
+    one may be, where a tenth would be six. The rate is predicted for what a run can prove.
+
+    Args:
+        queries: The fewest a run has.
+        percentile: That the target is stated for.
+    """
+    late = 0
+    while minimum_queries(percentile, late + 1) <= queries:
+        late += 1
+    low, high = percentile, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        if binomial_cdf(late, queries, 1 - middle) < _LIKELY:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
 def decide(trials: Sequence[Trial], rounds: int) -> Decision:
     """Say at what rate to run next.
 
@@ -46,15 +72,21 @@ def decide(trials: Sequence[Trial], rounds: int) -> Decision:
     """
     if not trials:
         return Decision(None, done=False, verified=False)
-    best = sustained(trials)
     exhausted = len(trials) >= rounds + _EXTRA_TRIALS
+    found = verified(trials, rounds)
+    best = sustained(trials)
+    if exhausted or (best is not None and best == found and not _may_climb(trials, best)):
+        return Decision(found or best, done=True, verified=found is not None)
     if best is None:
-        lowest = min(trial.rate_per_s for trial in trials)
-        return Decision(lowest / STEP, done=exhausted, verified=False)
-    if not exhausted and _may_climb(trials, best):
-        return Decision(best * STEP, done=False, verified=False)
-    verified = len(final_rounds(trials)) >= rounds
-    return Decision(best, done=verified or exhausted, verified=verified)
+        return Decision(min(trial.rate_per_s for trial in trials) / STEP, done=False, verified=False)
+    return Decision(best * STEP if best == found else best, done=False, verified=False)
+
+
+def verified(trials: Sequence[Trial], rounds: int) -> float | None:
+    """Return the highest rate that `rounds` runs met and none failed, below every failure; `None` if there is none."""
+    limit = ceiling(trials)
+    clean = [t.rate_per_s for t in trials if t.met and (limit is None or t.rate_per_s < limit * (1 - _SAME))]
+    return max((rate for rate in clean if len(_at(trials, rate)) >= rounds), default=None)
 
 
 def sustained(trials: Sequence[Trial]) -> float | None:
@@ -77,9 +109,12 @@ def _may_climb(trials: Sequence[Trial], best: float) -> bool:
     return best < trials[0].rate_per_s * STEP**_CLIMBS * (1 - _SAME)
 
 
-def final_rounds(trials: Sequence[Trial]) -> list[int]:
-    """Return the positions of the runs that a record is made from: those at the sustained rate, else at the last."""
+def final_rounds(trials: Sequence[Trial], rounds: int) -> list[int]:
+    """Return the positions of the runs that a record is made from: at the verified, else the best, else the last."""
     if not trials:
         return []
-    rate = sustained(trials) or trials[-1].rate_per_s
+    return _at(trials, verified(trials, rounds) or sustained(trials) or trials[-1].rate_per_s)
+
+
+def _at(trials: Sequence[Trial], rate: float) -> list[int]:
     return [i for i, trial in enumerate(trials) if abs(trial.rate_per_s - rate) <= _SAME * rate]

@@ -27,8 +27,9 @@ from leptonbench.harness.jobs import (
     WorkerResult,
     write_message,
 )
-from leptonbench.harness.loadgen import BatchSystem, Failures, Loaded, LoadSettings, StreamSystem, run_loadgen
+from leptonbench.harness.loadgen import BatchSystem, Failures, Loaded, LoadSettings, RunBatch, StreamSystem, run_loadgen
 from leptonbench.harness.prepare import build_task
+from leptonbench.harness.rate import search_percentile
 from leptonbench.harness.system import peak_memory_bytes
 from leptonbench.meters import select_meter
 from leptonbench.meters.base import Meter
@@ -38,7 +39,6 @@ from leptonbench.tasks import Samples, Split, Task
 
 _WARM_RUNS, _WARM_S = 2, 0.2  # at least so many runs of each batch size, and so long in all
 _CALIBRATE_RUNS, _CALIBRATE_S = 3, 0.25  # likewise, to tell LoadGen what latency or rate to expect
-_HEADROOM = 0.9  # of the predicted rate: the prediction knows nothing of the queue's own cost
 _PROCESSING_REPEATS = 16  # samples whose pre- and post-processing is timed
 _MAX_SERVER_S = 8  # windows: a rate that needs longer for the fewest queries is of no use to a buyer
 _STREAM_HINT = 0.5  # of the calibrated latency: LoadGen then generates four times the queries that it should need
@@ -218,13 +218,13 @@ def calibrate(job: WorkerJob, bench: Bench, result: dict[str, Any]) -> LoadSetti
             predicted = max_rate(
                 timed,
                 latency_target_s=job.latency_target_s,
-                percentile=scenario.percentile,
+                percentile=search_percentile(scenario.min_queries, scenario.percentile),
                 instances=job.cell.instances,
                 max_batch=scenario.max_batch,
                 max_wait_s=scenario.max_wait_s,
                 seed=job.seed,
             )
-            target_qps = max(_HEADROOM * predicted, scenario.min_queries / (_MAX_SERVER_S * job.duration_s))
+            target_qps = max(predicted, scenario.min_queries / (_MAX_SERVER_S * job.duration_s))
             if predicted <= 0:
                 raise MeasurementError(
                     "no rate meets the latency target",
@@ -256,7 +256,12 @@ def _run(job: WorkerJob, benches: list[Bench], settings: LoadSettings, meter: Me
         # Offline has all samples at once: waiting for company could only lose time.
         wait_s = job.scenario.max_wait_s if job.scenario.kind is Scenario.SERVER else 0.0
         runs = [bench.run for bench in benches]
-        system = BatchSystem(runs, failures, max_batch=job.scenario.max_batch, max_wait_s=wait_s)
+
+        def warm(run: RunBatch) -> None:
+            for size in batch_sizes(job):
+                run([i % benches[0].count for i in range(size)])
+
+        system = BatchSystem(runs, failures, max_batch=job.scenario.max_batch, max_wait_s=wait_s, warm=warm)
     return run_loadgen(system, settings, sample_count=benches[0].count, failures=failures, meter=meter)
 
 
