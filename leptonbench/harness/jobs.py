@@ -98,6 +98,7 @@ class WorkerJob(Frozen):
     Attributes:
         target_qps: Server: the rate to verify; `None` lets the worker predict one from measured service times.
         samples: How many evaluation samples to prepare for timing, or to score.
+        score_limit_s: Scoring stops after so long, though not below `SCORE_FLOOR` samples; `None` scores them all.
         out: Folder for the result, the latencies and LoadGen's logs.
         device: Profile behind the CPU power model.
         device_matched: Whether that profile was matched to this CPU, rather than the generic one.
@@ -114,6 +115,7 @@ class WorkerJob(Frozen):
     latency_target_s: float
     target_qps: float | None = None
     samples: int = 64
+    score_limit_s: float | None = None
     out: str
     cache: str
     features: tuple[str, ...]
@@ -133,6 +135,7 @@ class WorkerResult(Frozen):
     effective: dict[str, Any] = Field(default_factory=dict)
     energy: EnergyReading | None = None
     inferences: int = 0
+    cut_short: bool = False
     answers: dict[int, Any] = Field(default_factory=dict)
     targets: dict[int, Any] = Field(default_factory=dict)
     quality: Quantity | None = None
@@ -141,6 +144,7 @@ class WorkerResult(Frozen):
     error_code: str = ""
 
 
+SCORE_FLOOR = 200  # samples: below, the interval of top-1 is too wide to say anything
 JOB_FILE = "job.json"
 RESULT_FILE = "result.json"
 LATENCIES_FILE = "latencies.npy"

@@ -61,8 +61,9 @@ class RunOutcome:
 
     @property
     def clean(self) -> bool:
-        """Return whether no cell failed or is invalid."""
-        return all(record.status in (Status.OK, Status.SKIPPED) for record in self.records)
+        """Return whether something was measured, and no cell failed or is invalid."""
+        statuses = {record.status for record in self.records}
+        return Status.OK in statuses and statuses <= {Status.OK, Status.SKIPPED}
 
 
 class Progress(Protocol):

@@ -44,8 +44,6 @@ _TIMEOUT_FACTOR = 10.0  # a round that takes ten times its estimate hangs
 _TIMEOUT_FLOOR_S = 120.0
 _MEMORY_SHARE = 0.9  # of the memory available at the start: a runaway engine fails before the machine swaps
 _SCORE_SHARE = 0.35  # of a budget
-_SCORE_S = 0.03  # seconds a sample, for the budget only
-_SCORE_FLOOR = 200  # samples: below, the interval of top-1 is too wide to say anything
 _RESUMABLE = ("budget", "too-few-rounds")  # reasons that more time cures
 _STOP_BEFORE_S = 8.0  # left in a budget: no further round is started
 
@@ -381,8 +379,9 @@ class Run:
         failed: dict[str, Reason] = {}
         for number, (group, cell) in enumerate(sorted(groups.items()), 1):
             self.progress.phase(f"score {cell.variant} on {cell.backend}", done=number, total=len(groups))
-            samples = self.score_samples(cell, len(groups))
+            samples = self.plan.scored_samples(cell)
             job = self.job(cell, mode="score", out=Path(), samples=samples)
+            job = job.model_copy(update={"score_limit_s": self.score_limit_s(len(groups))})
             data = self.prepared[cell.workload].data_sha256
             outcome = score_group(job, data_sha256=data, timeout_s=self.score_timeout_s(cell, samples))
             if isinstance(outcome, Reason):
@@ -394,13 +393,9 @@ class Run:
                 self.store.write_record(CellRecord(cell=cell, status=Status.FAILED, reason=failed[cell.group]))
         return [cell for cell in cells if cell.group not in failed]
 
-    def score_samples(self, cell: CellSpec, groups: int) -> int:
-        """Return how many samples to score: what the suite says, or what a budget allows."""
-        available = self.plan.scored_samples(cell)
-        if self.request.budget_s is None:
-            return available
-        affordable = int(self.request.budget_s * _SCORE_SHARE / (groups * _SCORE_S))
-        return min(available, max(_SCORE_FLOOR, affordable))
+    def score_limit_s(self, groups: int) -> float | None:
+        """Return how long each group may be scored: its part of a budget's share; `None` without a budget."""
+        return None if self.request.budget_s is None else self.request.budget_s * _SCORE_SHARE / groups
 
     def score_timeout_s(self, cell: CellSpec, samples: int) -> float:
         """Return how long scoring may take: half a second a sample beside what a round may take."""

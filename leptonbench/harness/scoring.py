@@ -50,8 +50,9 @@ def score_group(job: WorkerJob, *, data_sha256: str, timeout_s: float) -> Score 
         targets=result.targets,
         effective=result.effective,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_message(path, score)
+    if not result.cut_short:  # one that a budget cut short stands in no other run's way
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_message(path, score)
     return score
 
 

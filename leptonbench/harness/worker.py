@@ -22,6 +22,7 @@ from leptonbench.harness.jobs import (
     JOB_FILE,
     LATENCIES_FILE,
     RESULT_FILE,
+    SCORE_FLOOR,
     Failure,
     WorkerJob,
     WorkerResult,
@@ -276,10 +277,16 @@ def score(job: WorkerJob, result: dict[str, Any]) -> None:
     name = job.artifact.inputs[0].name
     answers: list[Any] = []
     indices = timed_indices(job, len(samples))
+    limit_s = float("inf") if job.score_limit_s is None else job.score_limit_s
+    started = time.perf_counter()
     for index in indices:
+        if len(answers) >= SCORE_FLOOR and time.perf_counter() - started > limit_s:
+            break
         outputs = session.run({name: np.ascontiguousarray(task.encode(samples.raw(index))[None])})
         check_finite(outputs)
         answers.extend(task.decode(outputs))
+    result["cut_short"] = len(answers) < len(indices)
+    indices = indices[: len(answers)]
     targets = [samples.target(index) for index in indices]
     result["quality"] = task.quality(answers, targets)
     result["answers"] = dict(zip(indices, answers, strict=True))

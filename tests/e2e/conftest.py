@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -64,6 +65,7 @@ class Bench:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_hear_interrupts,
         )
         self.started.append(process)
         return process
@@ -80,6 +82,11 @@ class Finished:
     code: int
     out: str
     err: str
+
+
+def _hear_interrupts() -> None:
+    """Undo what a shell does to the jobs it starts in the background: they ignore SIGINT, and so would their children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def finish(process: subprocess.Popen[str]) -> Finished:
