@@ -85,8 +85,8 @@ class Finished:
 
 
 def _hear_interrupts() -> None:
-    """Undo what a shell does to the jobs it starts in the background: they ignore SIGINT, and so would their children."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Undo what a shell does to jobs in the background: they ignore SIGINT, and so would their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def finish(process: subprocess.Popen[str]) -> Finished:
