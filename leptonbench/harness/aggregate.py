@@ -29,6 +29,7 @@ from leptonbench.schema import (
     weakest,
 )
 from leptonbench.stats.early_stopping import certified_percentile
+from leptonbench.stats.interval import Interval
 from leptonbench.stats.proportion import paired_difference
 from leptonbench.stats.special import binomial_cdf
 from leptonbench.stats.summary import ratio_interval, round_interval
@@ -163,15 +164,21 @@ def _sustained_rate(data: CellData, *, measured: Quantity) -> Quantity:
 def _over_rounds(tag: str, values: Sequence[float]) -> Quantity:
     """Return the median of the rounds with their interval."""
     interval = round_interval(values)
+    return _measured(interval, METRICS[tag].unit, method=f"one value a fresh process; {interval.method}")
+
+
+def _measured(interval: Interval, unit: str, *, method: str, name: str | None = None) -> Quantity:
+    """Return an estimate over measured observations with its interval."""
     return Quantity(
         value=interval.value,
-        unit=METRICS[tag].unit,
+        unit=unit,
         low=interval.low,
         high=interval.high,
         n=interval.n,
         confidence=interval.confidence,
         provenance=Provenance.MEASURED,
-        method=f"one value a fresh process; {interval.method}",
+        method=method,
+        name=name,
     )
 
 
@@ -278,16 +285,8 @@ def compare_with_baseline(record: CellRecord, base: CellRecord, *, theory: Quant
     paired = [r.index for r in record.rounds if tag in r.values] == [r.index for r in base.rounds if tag in r.values]
     above, below = (theirs, mine) if tag == "latency_p50" else (mine, theirs)
     interval = ratio_interval(above, below, paired=paired)
-    speedup = Quantity(
-        value=interval.value,
-        unit="1",
-        low=interval.low,
-        high=interval.high,
-        n=interval.n,
-        confidence=interval.confidence,
-        provenance=Provenance.MEASURED,
-        method=f"{tag} against fp32 on the same backend and scenario; {interval.method}",
-    )
+    method = f"{tag} against fp32 on the same backend and scenario; {interval.method}"
+    speedup = _measured(interval, "1", method=method)
     if record.cell.scenario is Scenario.SERVER:
         verified = record.status is Status.OK and base.status is Status.OK
         rates = record.metrics["throughput"], base.metrics["throughput"]
@@ -319,17 +318,7 @@ def quality_delta(score: Score, base: Score) -> Quantity:
     mine = np.asarray([score.answers[i] == score.targets[i] for i in shared])
     theirs = np.asarray([base.answers[i] == base.targets[i] for i in shared])
     interval = paired_difference(mine, theirs)
-    return Quantity(
-        value=interval.value,
-        unit="1",
-        low=interval.low,
-        high=interval.high,
-        n=interval.n,
-        confidence=interval.confidence,
-        provenance=Provenance.MEASURED,
-        method=interval.method,
-        name=score.quality.name,
-    )
+    return _measured(interval, "1", method=interval.method, name=score.quality.name)
 
 
 def gap_notice(record: CellRecord, metrics: Mapping[str, Quantity]) -> Notice | None:

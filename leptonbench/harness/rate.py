@@ -84,16 +84,18 @@ def decide(trials: Sequence[Trial], rounds: int) -> Decision:
 
 def verified(trials: Sequence[Trial], rounds: int) -> float | None:
     """Return the highest rate that `rounds` runs met and none failed, below every failure; `None` if there is none."""
-    limit = ceiling(trials)
-    clean = [t.rate_per_s for t in trials if t.met and (limit is None or t.rate_per_s < limit * (1 - _SAME))]
-    return max((rate for rate in clean if len(_at(trials, rate)) >= rounds), default=None)
+    return max((rate for rate in _unfailed(trials) if len(_at(trials, rate)) >= rounds), default=None)
 
 
 def sustained(trials: Sequence[Trial]) -> float | None:
     """Return the highest rate below every failure at which no run failed; `None` if there is none."""
+    return max(_unfailed(trials), default=None)
+
+
+def _unfailed(trials: Sequence[Trial]) -> list[float]:
+    """Return the rate of every run below the lowest failure: all of them met the target."""
     limit = ceiling(trials)
-    met = [trial.rate_per_s for trial in trials if limit is None or trial.rate_per_s < limit * (1 - _SAME)]
-    return max(met, default=None)
+    return [trial.rate_per_s for trial in trials if limit is None or trial.rate_per_s < limit * (1 - _SAME)]
 
 
 def ceiling(trials: Sequence[Trial]) -> float | None:
