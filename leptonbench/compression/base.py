@@ -5,12 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from leptonbench.tasks.base import Arrays, Lesson
+
+if TYPE_CHECKING:
+    from leptonbench.tasks.network import Network
 
 Options = Mapping[str, str | int | float | bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How a technique trains a network.
+
+    Attributes:
+        lesson: Batches and losses of the task.
+        seed: Of the order of batches and of everything random in the technique.
+        checkpoints: Folder that survives an interruption; a technique finds its own last checkpoint there.
+        budget_s: Training stops after so long, the learning rate having come down by then; `None` trains the
+            technique's full number of steps.
+    """
+
+    lesson: Lesson
+    seed: int
+    checkpoints: Path
+    budget_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,33 +38,44 @@ class Context:
     """What a step may use beside the model.
 
     Attributes:
-        calibration: Gives the calibration split as input tensors, one sample (batch of one) at a time.
-        input_name: Name of the model's input.
+        calibration: Gives the calibration split as input tensors by the model's own names, batches of one.
+        tuning: Asked for only by techniques that train: reading the data takes time.
+        load_network: Loads a Hugging Face folder as the task's network; without weights, builds it untrained.
+        source: The Hugging Face folder that the model came from.
         workdir: Scratch folder, removed afterwards.
+        say: Told what takes long, a line at a time.
     """
 
-    calibration: Callable[[], Iterator[NDArray[np.float32]]]
-    input_name: str
+    calibration: Callable[[], Iterator[Arrays]]
+    tuning: Callable[[], Tuning]
+    load_network: Callable[[Path, bool], Network]
+    source: Path
     workdir: Path
+    say: Callable[[str], None]
 
 
 class Compression(Protocol):
     """One technique.
 
     Attributes:
-        stage: `module` changes a `torch.nn.Module` in place of the model; `graph` turns one ONNX file into another.
-            All module steps come before the first graph step.
+        stage: `module` changes a network; `graph` turns one ONNX file into another.
+        order: Steps of a recipe come in rising order, each at most once: a student first, then channels, then single
+            weights, then codebooks, then narrower numbers.
         uses_calibration: Whether the result depends on the calibration split.
+        tunes: Whether it trains, so that its result is worth keeping; it is then found again by the hash of the model,
+            the data and the steps, or among the weights that ship with a workload.
     """
 
     stage: ClassVar[Literal["module", "graph"]]
+    order: ClassVar[int]
     uses_calibration: ClassVar[bool]
+    tunes: ClassVar[bool]
 
     def apply(self, model: Any, options: Options, context: Context) -> Any:
-        """Return the compressed model: a module for `module`, the path of a new ONNX file for `graph`.
+        """Return the compressed model: a `Network` for `module`, the path of a new ONNX file for `graph`.
 
         Raises:
-            UsageError: If an option is unknown or out of range.
+            UsageError: If an option is unknown or out of range, or the model has nothing to apply it to.
         """
 
 
