@@ -1,4 +1,4 @@
-"""From a source model to what an engine loads: a `torch.export` program or an ONNX file."""
+"""From a network to what an engine loads: a `torch.export` program or an ONNX file."""
 
 from __future__ import annotations
 
@@ -8,113 +8,131 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from leptonbench.compression.source import ModelSource
-from leptonbench.errors import UsageError
 from leptonbench.schema import TensorSpec
+from leptonbench.tasks.base import Arrays
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from leptonbench.tasks.network import Network
 
 _MAX_BATCH = 4096  # upper bound stated to torch.export for the free batch dimension
+_MAX_LENGTH = 1 << 20  # likewise, for free lengths such as a recording's frames
 _OPSET = 18  # the oldest opset with everything these models need: widest choice of engines
 
 
-def load_classifier(source: ModelSource) -> Any:
-    """Load an image classifier from a Hugging Face folder as an fp32 module that maps `pixel_values` to logits.
+def export_program(network: Network, sample: Arrays, *, path: Path) -> tuple[tuple[TensorSpec, ...], ...]:
+    """Save a network as a `torch.export` program with a free batch dimension.
 
-    Raises:
-        UsageError: If transformers cannot load the folder as an image classifier.
-    """
-    from torch import nn
-    from transformers import AutoModelForImageClassification
-    from transformers import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        import torch
-
-        model = AutoModelForImageClassification.from_pretrained(source.path, dtype=torch.float32)
-    except Exception as error:  # transformers raises OSError, ValueError, KeyError and safetensors' own
-        raise UsageError(
-            f"transformers cannot load `{source.name}` as an image classifier",
-            cause=str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__,
-            hint="the folder needs config.json and matching weights of an image-classification architecture",
-        ) from error
-
-    class Classifier(nn.Module):
-        """The network from pixels to logits, without the container transformers wraps outputs in."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = model
-
-        def forward(self, pixel_values: Any) -> Any:
-            return self.network(pixel_values=pixel_values).logits
-
-    return Classifier().eval().requires_grad_(False)
-
-
-def export_program(module: Any, sample_shape: tuple[int, ...], *, path: Path) -> tuple[TensorSpec, TensorSpec]:
-    """Save a module as a `torch.export` program with a free batch dimension.
+    Args:
+        network: In the type that it is to compute in.
+        sample: A batch of one typical sample.
+        path: Of the file to write.
 
     Returns:
-        The input's and the output's names, shapes and types.
+        The inputs' and the outputs' names, shapes and types.
     """
     import torch
 
-    program, dtype = _trace(module, sample_shape)
+    program = _trace(network, sample)
     with _quiet():
         torch.export.save(program, path)
+    tensors = example_tensors(network, sample)
     with torch.no_grad():
-        logits = module(torch.zeros((1, *sample_shape), dtype=dtype))
-    name = str(dtype).removeprefix("torch.")
-    return (
-        TensorSpec(name="pixel_values", shape=(None, *sample_shape), dtype=name),
-        TensorSpec(name="logits", shape=(None, *logits.shape[1:]), dtype=name),
+        outputs = network(**tensors)
+    free = network.free_dims
+    taken = tuple(_spec(name, tensor, free.get(name, {})) for name, tensor in tensors.items())
+    # An output's length follows the inputs' free dimensions in ways that only the program knows.
+    given = tuple(
+        TensorSpec(
+            name=name,
+            shape=(None,) * tensor.ndim if free else (None, *tensor.shape[1:]),
+            dtype=str(tensor.dtype).removeprefix("torch."),
+        )
+        for name, tensor in zip(network.output_names, outputs, strict=True)
     )
+    return taken, given
 
 
-def export_onnx(module: Any, sample_shape: tuple[int, ...], *, path: Path) -> None:
-    """Save a module as one ONNX file with a free batch dimension, in fp32.
+def export_onnx(network: Network, sample: Arrays, *, path: Path) -> None:
+    """Save a network as one ONNX file with a free batch dimension; inputs and outputs are fp32.
 
-    A bf16 module is exported with its rounded weights in fp32 containers: the engine computes in bf16 by its own
-    setting, since ONNX engines for CPUs take bf16 that way.
+    A bf16 network is exported with its rounded weights in fp32 containers: the engine computes in bf16 by its own
+    setting, since ONNX engines for CPUs take bf16 that way. An fp16 network becomes a graph of fp16 operators between
+    casts, as engines expect it.
     """
     import torch
 
-    program, _ = _trace(module.to(torch.float32), sample_shape)
+    half = next(network.parameters()).dtype is torch.float16
+    program = _trace(network.to(torch.float32), sample)
     with _quiet():
         exported = torch.onnx.export(
-            program, input_names=["pixel_values"], output_names=["logits"], opset_version=_OPSET, dynamo=True
+            program,
+            input_names=list(sample),
+            output_names=list(network.output_names),
+            opset_version=_OPSET,
+            dynamo=True,
         )
         if exported is None:
             raise RuntimeError("torch.onnx.export returned nothing")
         exported.save(str(path), external_data=False)
+    if half:
+        _halve(path)
 
 
-def _trace(module: Any, sample_shape: tuple[int, ...]) -> tuple[Any, Any]:
+def _halve(path: Path) -> None:
+    """Turn an fp32 graph into one of fp16 operators, with fp32 inputs and outputs."""
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    with _quiet():
+        onnx.save(convert_float_to_float16(onnx.load(str(path)), keep_io_types=True), str(path))
+
+
+def example_tensors(network: Network, sample: Arrays, *, rows: int = 1) -> dict[str, Tensor]:
+    """Return a sample, repeated to a batch, as tensors in the types that the network takes."""
+    import numpy as np
     import torch
 
-    dtype = next(module.parameters()).dtype
-    example = torch.zeros((2, *sample_shape), dtype=dtype)
+    dtype = next(network.parameters()).dtype
+    tensors = {name: torch.from_numpy(np.repeat(array, rows, axis=0)) for name, array in sample.items()}
+    return {name: t.to(dtype) if t.is_floating_point() else t for name, t in tensors.items()}
+
+
+def _trace(network: Network, sample: Arrays) -> Any:
+    import torch
+
     batch = torch.export.Dim("batch", min=1, max=_MAX_BATCH)
+    labels = {label for dims in network.free_dims.values() for label in dims.values()}
+    free = {label: torch.export.Dim(label, max=_MAX_LENGTH) for label in sorted(labels)}
+    shapes = {
+        name: {0: batch, **{dim: free[label] for dim, label in network.free_dims.get(name, {}).items()}}
+        for name in sample
+    }
+    # A batch of two: torch.export takes a dimension of one for a constant.
     with _quiet(), torch.no_grad():
-        program = torch.export.export(
-            module, (), kwargs={"pixel_values": example}, dynamic_shapes={"pixel_values": {0: batch}}
+        return torch.export.export(
+            network, (), kwargs=example_tensors(network, sample, rows=2), dynamic_shapes=shapes
         )
-    return program, dtype
 
 
-def count_module(module: Any, sample_shape: tuple[int, ...]) -> tuple[int, int]:
-    """Count the multiply-accumulates of one sample and the parameters of a module."""
+def count_network(network: Network, sample: Arrays) -> tuple[int, int]:
+    """Count the multiply-accumulates of one sample and the parameters of a network."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    dtype = next(module.parameters()).dtype
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        module(torch.zeros((1, *sample_shape), dtype=dtype))
+        network(**example_tensors(network, sample))
     # PyTorch counts a multiply and an add as two operations.
-    return int(counter.get_total_flops()) // 2, sum(p.numel() for p in module.parameters())
+    return int(counter.get_total_flops()) // 2, sum(p.numel() for p in network.parameters())
+
+
+def _spec(name: str, tensor: Tensor, free: dict[int, str]) -> TensorSpec:
+    shape = tuple(None if dim == 0 or dim in free else size for dim, size in enumerate(tensor.shape))
+    return TensorSpec(name=name, shape=shape, dtype=str(tensor.dtype).removeprefix("torch."))
 
 
 @contextlib.contextmanager

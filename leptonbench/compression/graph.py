@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,10 +26,12 @@ class GraphFacts(NamedTuple):
     parameters: int
 
 
-def inspect_graph(path: Path) -> GraphFacts:
+def inspect_graph(path: Path, shapes: Sequence[tuple[int, ...]] = ()) -> GraphFacts:
     """Read an ONNX file's inputs, outputs, multiply-accumulates of one sample and parameter count.
 
-    Free dimensions other than the batch are counted as one.
+    Args:
+        path: Of the file.
+        shapes: Of one sample's inputs, in the graph's order, for its free dimensions; without it, they count as one.
 
     Raises:
         UsageError: If shapes cannot be inferred.
@@ -37,11 +42,14 @@ def inspect_graph(path: Path) -> GraphFacts:
     constants = {tensor.name for tensor in model.graph.initializer}  # old files list them among the inputs
     inputs = tuple(_tensor(value) for value in model.graph.input if value.name not in constants)
     outputs = tuple(_tensor(value) for value in model.graph.output)
-    for value in model.graph.input:
-        for dimension in value.type.tensor_type.shape.dim:
+    fed = [value for value in model.graph.input if value.name not in constants]
+    for value, shape in itertools.zip_longest(fed, shapes[: len(fed)], fillvalue=()):
+        dimensions = value.type.tensor_type.shape.dim
+        sizes = shape if len(shape) == len(dimensions) else (1,) * len(dimensions)
+        for dimension, size in zip(dimensions, sizes, strict=True):
             if not dimension.HasField("dim_value"):
                 dimension.ClearField("dim_param")
-                dimension.dim_value = 1
+                dimension.dim_value = size
     # Stated for a free batch; torch's exporter also lists the weights there, whose shapes the initialisers have.
     del model.graph.value_info[:]
     for value in model.graph.output:
@@ -125,3 +133,24 @@ def _root(name: str, origin: dict[str, str]) -> str:
     while name in origin:
         name = origin[name]
     return name
+
+
+_FACTS = "leptonbench.facts"
+
+
+def write_facts(model: Any, facts: dict[str, Any]) -> None:
+    """Add what a step found out to an ONNX model in memory, beside what earlier steps wrote there."""
+    import onnx
+
+    known = {entry.key: entry.value for entry in model.metadata_props}
+    merged = json.loads(known.get(_FACTS, "{}")) | facts
+    onnx.helper.set_model_props(model, known | {_FACTS: json.dumps(merged)})
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """Return what the steps wrote into an ONNX file."""
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    facts: dict[str, Any] = json.loads({e.key: e.value for e in model.metadata_props}.get(_FACTS, "{}"))
+    return facts

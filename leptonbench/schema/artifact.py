@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import Field
 
 from leptonbench.schema.quantity import Frozen
 from leptonbench.schema.spec import StepSpec
@@ -26,8 +28,11 @@ class Artifact(Frozen):
         recipe: The steps that made it from the source model, in order.
         precision: What its weights and activations are meant to compute in.
         size_bytes: Of everything the engine reads from disk.
+        stored_bytes: Of the weights as they are kept between uses (codebooks and indices, masks and non-zeros), where
+            that is another form than what the engine reads.
         macs: Multiply-accumulates of one sample.
         parameters: Count of weights.
+        facts: What the steps found out: what was pruned or left out, and how the result was tuned.
     """
 
     format: Literal["torch-export", "onnx"]
@@ -38,5 +43,7 @@ class Artifact(Frozen):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     size_bytes: int
+    stored_bytes: int | None = None
     macs: int
     parameters: int
+    facts: dict[str, Any] = Field(default_factory=dict)
