@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from leptonbench.registry import Registry
-from leptonbench.tasks.base import Arrays, Samples, Split, Task, encode_batch
+from leptonbench.tasks.base import Arrays, Samples, Split, Task, TaskSetup, stack
 
 TASKS: Registry[type] = Registry(
     "task", {"inspection": "leptonbench.tasks.inspection:InspectionTask"}, group="leptonbench.tasks"
 )
 
-__all__ = ["TASKS", "Arrays", "Samples", "Split", "Task", "encode_batch"]
+__all__ = ["TASKS", "Arrays", "Samples", "Split", "Task", "TaskSetup", "stack"]

@@ -32,14 +32,11 @@ class Split(StrEnum):
 
 
 class Samples(Protocol):
-    """One split: raw inputs and their targets by index, decoded when asked for.
+    """One split: raw inputs and their targets by index, decoded when asked for."""
 
-    Attributes:
-        identity: Names exactly these samples, for caches: the generator's version, seed and size, or a hash of the
-            user's files.
-    """
-
-    identity: str
+    @property
+    def identity(self) -> str:
+        """Name exactly these samples, for caches: the generator's version, seed and size, or the user's files' hash."""
 
     def __len__(self) -> int:
         """Return how many samples there are."""

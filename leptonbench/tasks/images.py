@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from dataclasses import dataclass
@@ -160,6 +161,19 @@ class ImageFolder:
     def __len__(self) -> int:
         """Return how many images the split has."""
         return len(self.files)
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """Return the hash of the files' names, bytes and classes."""
+        digest = hashlib.sha256()
+        for path, label in self.files:
+            digest.update(f"{path.name} {label} ".encode())
+            with path.open("rb") as handle:
+                digest.update(hashlib.file_digest(handle, "sha256").digest())
+        return digest.hexdigest()
+
+    def duration_s(self, index: int) -> None:
+        """Return nothing: an image has no length."""
 
     def raw(self, index: int) -> NDArray[np.uint8]:
         """Decode one image to uint8, height x width x 3."""
