@@ -3,6 +3,7 @@
 LeptonError                 exit 2
 ├── UsageError              exit 2   wrong name, wrong option, malformed file
 ├── MeasurementError        exit 3   a measurement is invalid, inconclusive or failed
+├── NotApplicable           exit 2   a technique that has nothing to work on in this model: its cells are skipped
 ├── PrerequisiteError       exit 4   a device, an optional package or a tool is missing
 └── StorageError            exit 2   a run folder cannot be read or written
 
@@ -58,6 +59,10 @@ class MeasurementError(LeptonError):
     """A measurement that failed or cannot be trusted."""
 
     exit_code = EXIT_INVALID
+
+
+class NotApplicable(LeptonError):  # noqa: N818 - a refusal with a reason, not a defect
+    """A compression technique that finds nothing in the model to work on."""
 
 
 class PrerequisiteError(LeptonError):

@@ -7,7 +7,14 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from leptonbench.errors import LeptonError, MeasurementError, PrerequisiteError, StorageError, UsageError
+from leptonbench.errors import (
+    LeptonError,
+    MeasurementError,
+    NotApplicable,
+    PrerequisiteError,
+    StorageError,
+    UsageError,
+)
 from leptonbench.schema import (
     Artifact,
     CellSpec,
@@ -22,7 +29,8 @@ from leptonbench.schema import (
 )
 
 _KINDS: dict[str, type[LeptonError]] = {
-    kind.__name__: kind for kind in (LeptonError, MeasurementError, PrerequisiteError, StorageError, UsageError)
+    kind.__name__: kind
+    for kind in (LeptonError, MeasurementError, NotApplicable, PrerequisiteError, StorageError, UsageError)
 }
 
 
@@ -32,13 +40,15 @@ class TaskRef(Frozen):
     Attributes:
         name: Registered name of the task.
         model_dir: Folder with the model's pre-processing; `None` until a model of the hub is here.
-        images: The user's own data; `None` for the workload's.
+        own: The user's own data; `None` for the workload's.
+        workload_dir: The workload's folder, for data and tuned weights that ship with it.
     """
 
     name: str
     model_dir: str | None
     data: DataSpec
-    images: str | None = None
+    own: str | None = None
+    workload_dir: str | None = None
 
 
 class Failure(Frozen):
@@ -72,13 +82,19 @@ class PrepareTarget(Frozen):
 
 
 class PrepareJob(Frozen):
-    """Make every artifact of one workload."""
+    """Make every artifact of one workload.
+
+    Attributes:
+        tune_budget_s: Longest that one variant may be tuned; `None` for a technique's own number of steps.
+    """
 
     model: str
     base: str | None
     task: TaskRef
     targets: tuple[PrepareTarget, ...]
     cache: str
+    seed: int = 0
+    tune_budget_s: float | None = None
 
 
 class PrepareResult(Frozen):
@@ -89,6 +105,7 @@ class PrepareResult(Frozen):
     cached: tuple[str, ...] = ()
     data_sha256: str = ""
     model_dir: str | None = None
+    notices: tuple[Notice, ...] = ()
     error: Failure | None = None
 
 

@@ -1,0 +1,323 @@
+"""The steps of making one workload's artifacts, and the cache that they share."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import hashlib
+import json
+import shutil
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from leptonbench.compression import TECHNIQUES, Compression, Context
+from leptonbench.compression.base import Tuning
+from leptonbench.compression.recipe import Kept, apply_module_steps, check_order
+from leptonbench.compression.source import ModelSource, hash_files, onnx_files, resolve_source
+from leptonbench.errors import UsageError
+from leptonbench.harness.feed import build_task, named_for
+from leptonbench.harness.jobs import PrepareJob, PrepareTarget
+from leptonbench.harness.system import package_version, processing_identity
+from leptonbench.schema import Artifact, Notice, StepSpec, TensorSpec
+from leptonbench.tasks import Arrays, Samples, Split
+
+if TYPE_CHECKING:
+    from leptonbench.tasks.network import Network
+
+Format = Literal["torch-export", "onnx"]
+
+RECIPE_REVISION = 2  # raise when the code below changes what any step produces
+_FILES: dict[Format, str] = {"torch-export": "model.pt2", "onnx": "model.onnx"}
+_FACTS_FILE = "facts.json"
+_TYPICAL_OF = 32  # samples looked at for one of typical length
+
+
+class Made(NamedTuple):
+    """A cached file: its key and where it is."""
+
+    key: str
+    path: Path
+
+
+class Kitchen:
+    """Everything needed to make one workload's artifacts, loaded when first asked for.
+
+    Args:
+        job: What to make.
+        say: Told each step that is not found in the cache.
+    """
+
+    def __init__(self, job: PrepareJob, say: Callable[[str], None]) -> None:
+        self.job = job
+        self.say = say
+        self.cache = Path(job.cache) / "artifacts"
+        self.cache.mkdir(parents=True, exist_ok=True)
+        self.source = resolve_source(job.model, Path(job.base) if job.base else None)
+        # A model from the hub is known by a name; its folder, with its pre-processing, only once it is here.
+        self.reference = job.task.model_copy(update={"model_dir": job.task.model_dir or str(self.source.folder)})
+        self.task = build_task(self.reference)
+        self.reused: list[str] = []
+        self._networks: dict[str, tuple[Network, dict[str, Any]]] = {}
+
+    @functools.cached_property
+    def calibration(self) -> Samples:
+        """Return the calibration split."""
+        return self.task.samples(Split.CALIBRATION)
+
+    @functools.cached_property
+    def evaluation(self) -> Samples:
+        """Return the evaluation split."""
+        return self.task.samples(Split.EVALUATION)
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """Return what the reader should know of how the data were read."""
+        return tuple(
+            Notice(code="data", message=text, hint="") for text in getattr(self.evaluation, "notices", ())
+        )
+
+    @functools.cached_property
+    def sample(self) -> Arrays:
+        """Return one encoded sample, of typical length where they have lengths."""
+        count = min(len(self.calibration), _TYPICAL_OF)
+        lengths = {index: self.calibration.duration_s(index) for index in range(count)}
+        known = {index: length for index, length in lengths.items() if length is not None}
+        middle = statistics.median_low(known.values()) if known else None
+        index = next((i for i, length in known.items() if length == middle), 0)
+        return self.task.encode(self.calibration.raw(index))
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each input of the typical sample."""
+        return {name: array.shape for name, array in self.sample.items()}
+
+    @functools.cached_property
+    def data_sha256(self) -> str:
+        """Return the hash of the evaluation data's identity, for the cache of scores."""
+        return hashlib.sha256(self.evaluation.identity.encode()).hexdigest()
+
+    def cached(self, inputs: dict[str, Any], file: str, make: Callable[[Path], None]) -> Made:
+        """Return the file made from `inputs`, making it only if it is not there."""
+        inputs = {**inputs, "revision": RECIPE_REVISION, "shapes": self.shapes}
+        key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+        folder = self.cache / key[:32]
+        if (folder / file).exists():
+            self.reused.append(key)
+            return Made(key, folder / file)
+        scratch = Path(tempfile.mkdtemp(prefix="making-", dir=self.cache))
+        try:
+            make(scratch / file)
+            (scratch / "inputs.json").write_text(json.dumps(inputs, indent=1), encoding="utf-8")
+            if not folder.exists():
+                scratch.rename(folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return Made(key, folder / file)
+
+    def make(self, target: PrepareTarget) -> Artifact:
+        """Make one artifact: module steps, export, graph steps.
+
+        Raises:
+            UsageError: If the steps are out of order, or the source cannot become the format.
+        """
+        steps = target.variant.steps
+        check_order(target.variant.name, steps)
+        techniques = [TECHNIQUES.get(step.technique)() for step in steps]
+        on_module = sum(technique.stage == "module" for technique in techniques)
+        made = self.export(steps[:on_module], target.format)
+        for step, technique in zip(steps[on_module:], techniques[on_module:], strict=True):
+            made = self.graph_step(made, step, technique)
+        return self.describe(made, target, modular=on_module == len(steps))
+
+    def export(self, steps: tuple[StepSpec, ...], kind: Format) -> Made:
+        """Turn the source, after its module steps, into the format."""
+        if self.source.kind == "onnx":
+            return self.adopt_onnx(steps, kind)
+        packages = ("torch", "transformers", "onnx", "onnxscript", "torch-pruning", "scikit-learn")
+        inputs = {
+            "source": self.source.sha256,
+            "format": kind,
+            "steps": [step.model_dump() for step in steps],
+            "tuned": self.kept().identity(steps),
+            "versions": {name: package_version(name) for name in packages},
+        }
+
+        def make(path: Path) -> None:
+            from leptonbench.compression import export
+
+            self.say(f"export {kind}" + "".join(f" + {step.technique}" for step in steps))
+            network, facts = self.network(steps, path.parent)
+            known: dict[str, Any] = {"facts": facts}
+            if kind == "onnx":
+                export.export_onnx(copy.deepcopy(network), self.sample, path=path)
+            else:
+                macs, parameters = export.count_network(network, self.sample)
+                taken, given = export.export_program(network, self.sample, path=path)
+                known |= {
+                    "inputs": [spec.model_dump() for spec in taken],
+                    "outputs": [spec.model_dump() for spec in given],
+                    "macs": macs,
+                    "parameters": parameters,
+                }
+            (path.parent / _FACTS_FILE).write_text(json.dumps(known), encoding="utf-8")
+
+        return self.cached(inputs, _FILES[kind], make)
+
+    def network(self, steps: tuple[StepSpec, ...], workdir: Path) -> tuple[Network, dict[str, Any]]:
+        """Return the source's network after its module steps, made once for both formats."""
+        key = json.dumps([step.model_dump() for step in steps])
+        if key not in self._networks:
+            network = self.task.load_network(self.source.path)
+            context = self.context(workdir, self.calibration_samples)
+            self._networks[key] = apply_module_steps(network, steps, context, kept=self.kept())
+        return self._networks[key]
+
+    def kept(self) -> Kept:
+        """Say where tuned weights are looked for, and by what they are told apart."""
+        workload = self.reference.workload_dir
+        own = self.reference.own is not None
+        return Kept(
+            source_sha256=self.source.sha256,
+            shipped=Path(workload) / "tuned" if workload and not own else None,
+            folder=Path(self.job.cache) / "tuned",
+            data=self.calibration.identity if own else f"{self.reference.name} {self.job.task.data.model_dump_json()}",
+            seed=self.job.seed,
+            budget_s=self.job.tune_budget_s,
+        )
+
+    def adopt_onnx(self, steps: tuple[StepSpec, ...], kind: Format) -> Made:
+        """Take a user's ONNX file as it is, once its inputs and outputs are known to fit the task."""
+        if kind != "onnx" or steps:
+            raise UsageError(
+                f"`{self.source.name}` is ONNX and cannot go through {kind} or steps on a PyTorch network",
+                hint="give the Hugging Face folder it was exported from",
+            )
+        check_onnx_inputs(self.source, self.sample)
+        from leptonbench.compression.graph import inspect_graph
+
+        self.task.check_outputs([spec.shape for spec in inspect_graph(self.source.path).outputs])
+        return Made(self.source.sha256, self.source.path)
+
+    def graph_step(self, model: Made, step: StepSpec, technique: Compression) -> Made:
+        """Apply one ONNX step."""
+        inputs: dict[str, Any] = {
+            "model": model.key,
+            "step": step.model_dump(),
+            "versions": {name: package_version(name) for name in ("onnx", "onnxruntime")},
+        }
+        if technique.uses_calibration:
+            inputs["calibration"] = self.calibration.identity
+            inputs["processing"] = processing_identity(self.reference.model_dir)
+
+        def make(path: Path) -> None:
+            from leptonbench.compression.graph import inspect_graph
+
+            self.say(f"{step.technique}")
+            workdir = path.parent / "work"
+            workdir.mkdir()
+            named = inspect_graph(model.path).inputs
+            context = self.context(workdir, lambda: (named_for(s, named) for s in self.calibration_samples()))
+            made = technique.apply(model.path, step.options, context)
+            shutil.move(made, path)
+            shutil.rmtree(workdir)
+            if (known := model.path.parent / _FACTS_FILE).exists() and model.path.parent.parent == self.cache:
+                shutil.copy(known, path.parent / _FACTS_FILE)
+
+        return self.cached(inputs, "model.onnx", make)
+
+    def calibration_samples(self) -> Iterator[Arrays]:
+        """Yield the calibration samples, encoded, as batches of one."""
+        for index in range(len(self.calibration)):
+            yield self.task.encode(self.calibration.raw(index))
+
+    def context(self, workdir: Path, calibration: Callable[[], Iterator[Arrays]]) -> Context:
+        """Return what a step may use."""
+        return Context(
+            calibration=calibration,
+            tuning=self.tuning,
+            load_network=lambda folder, weights: self.task.load_network(folder, weights=weights),
+            source=self.source.folder,
+            workdir=workdir,
+            say=self.say,
+        )
+
+    def tuning(self) -> Tuning:
+        """Return how a technique trains: on the user's data where there are some, else on the workload's own."""
+        split = Split.CALIBRATION if self.reference.own else Split.TRAIN
+        checkpoints = Path(self.job.cache) / "checkpoints"
+        return Tuning(self.task.lesson(split), self.job.seed, checkpoints, self.job.tune_budget_s)
+
+    def describe(self, made: Made, target: PrepareTarget, *, modular: bool) -> Artifact:
+        """Count and hash a finished file.
+
+        Args:
+            made: The file.
+            target: What it was made for.
+            modular: Whether no graph step came after the network was exported, so that it holds the network's weights.
+        """
+        known: dict[str, Any] = {}
+        if made.path.parent.parent == self.cache and (made.path.parent / _FACTS_FILE).exists():
+            known = json.loads((made.path.parent / _FACTS_FILE).read_text(encoding="utf-8"))
+        facts = known.get("facts", {})
+        if target.format == "onnx":
+            from leptonbench.compression.graph import inspect_graph, read_facts
+
+            inputs, outputs, macs, parameters = inspect_graph(made.path, list(self.shapes.values()))
+            files = onnx_files(made.path)
+            facts = facts | read_facts(made.path)
+        else:
+            files = [made.path]
+            inputs = tuple(TensorSpec(**spec) for spec in known["inputs"])
+            outputs = tuple(TensorSpec(**spec) for spec in known["outputs"])
+            macs, parameters = known["macs"], known["parameters"]
+        return Artifact(
+            format=target.format,
+            path=str(made.path),
+            sha256=hash_files(files),
+            recipe=target.variant.steps,
+            precision=target.variant.precision,
+            inputs=inputs,
+            outputs=outputs,
+            size_bytes=sum(file.stat().st_size for file in files),
+            stored_bytes=facts.get("stored_bytes") if modular else None,
+            macs=macs,
+            parameters=parameters,
+            facts=facts,
+        )
+
+
+def check_onnx_inputs(source: ModelSource, sample: Arrays) -> None:
+    """Refuse an ONNX model that cannot take the task's samples.
+
+    Raises:
+        UsageError: If it takes more tensors than there are, or one of another shape or type.
+    """
+    from leptonbench.compression.graph import inspect_graph
+
+    inputs = inspect_graph(source.path).inputs
+    if len(inputs) <= len(sample):
+        fed = named_for(sample, inputs)
+        if all(_fits(spec, fed[spec.name]) for spec in inputs):
+            return
+    found = ", ".join(f"{spec.name}: {spec.dtype}{_shape(spec.shape)}" for spec in inputs)
+    wanted = ", ".join(f"{name}: {a.dtype.name}{_shape((None, *a.shape[1:]))}" for name, a in sample.items())
+    raise UsageError(
+        f"`{source.name}` does not take this workload's samples",
+        cause=f"its inputs are {found}; the samples are {wanted}",
+        hint="export the model with these inputs, or put its preprocessor_config.json beside the .onnx file",
+    )
+
+
+def _fits(spec: TensorSpec, array: Any) -> bool:
+    if spec.dtype != array.dtype.name or len(spec.shape) != array.ndim:
+        return False
+    return all(have is None or have == size for have, size in zip(spec.shape[1:], array.shape[1:], strict=True))
+
+
+def _shape(shape: tuple[int | None, ...]) -> str:
+    return (
+        "[" + ", ".join("batch" if size is None and i == 0 else str(size or "?") for i, size in enumerate(shape)) + "]"
+    )
