@@ -9,7 +9,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
-from leptonbench.schema import Artifact
+from leptonbench.errors import MeasurementError
+from leptonbench.schema import Artifact, EngineOptions
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -32,11 +33,13 @@ class Recipe(NamedTuple):
         source: What the model is given as.
         precision: The variant's precision.
         techniques: The variant's steps, by technique.
+        options: Of the engine; one that it cannot honour is a reason to say no.
     """
 
     source: Literal["huggingface", "onnx"]
     precision: str
     techniques: tuple[str, ...]
+    options: EngineOptions = EngineOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class RuntimeOptions:
         batches: Batch sizes that will be run.
         cache: Folder where the engine may keep compiled code between processes.
         inspect: Also find out what each layer truly ran as, where that takes extra time.
+        engine: Options that the engine was not found unable to honour.
     """
 
     threads: int
@@ -56,6 +60,7 @@ class RuntimeOptions:
     batches: tuple[int, ...]
     cache: Path
     inspect: bool = False
+    engine: EngineOptions = EngineOptions()
 
 
 class Session(Protocol):
@@ -65,7 +70,7 @@ class Session(Protocol):
         """Run one batch; return when the outputs are in host memory."""
 
     def effective(self) -> dict[str, Any]:
-        """Return what was truly set: engine version, precision, threads, kernels."""
+        """Return what was truly set: engine version, precision, threads, kernels, and `options` as read back."""
 
     def close(self) -> None:
         """Release the engine's threads and memory."""
@@ -106,3 +111,43 @@ def needs_native_bf16(engine: str, features: frozenset[str]) -> Support:
         f"this CPU has no bf16 instructions; {engine} would emulate or silently run fp32",
         "run it on a CPU with avx512_bf16, amx_bf16 or Arm bf16",
     )
+
+
+def refuse_options(options: EngineOptions, reasons: Mapping[str, tuple[str, str]]) -> Support:
+    """Say no to the first option that is not at its default and that the engine has no notion of.
+
+    Args:
+        options: What is asked.
+        reasons: By option: why the engine cannot honour it, and what would help.
+    """
+    for name, (reason, hint) in reasons.items():
+        if getattr(options, name) != getattr(EngineOptions(), name):
+            return Support(False, reason, hint)
+    return YES
+
+
+def check_honoured(backend: str, options: EngineOptions, effective: Mapping[str, Any]) -> None:
+    """Refuse a session that does not say that it runs with the options asked for.
+
+    Engines from elsewhere need not know options at all: then only the defaults are taken as honoured.
+
+    Args:
+        backend: For the error.
+        options: What was asked.
+        effective: What the session says of itself; its `options` are those read back from the engine.
+
+    Raises:
+        MeasurementError: Naming what was asked and what is.
+    """
+    told = effective.get("options")
+    if told is None and options == EngineOptions():
+        return
+    asked = options.model_dump(mode="json")
+    if told != asked:
+        wrong = [name for name, value in asked.items() if told is None or told.get(name) != value]
+        found = "it reports none" if told is None else ", ".join(f"{name} = {told.get(name)}" for name in wrong)
+        raise MeasurementError(
+            f"backend `{backend}` does not run with the options asked for",
+            cause=f"asked: {', '.join(f'{name} = {asked[name]}' for name in wrong)}; the engine's own word: {found}",
+            hint="leave the option out, or use another backend: the cell would be mislabelled",
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import tempfile
-from collections import Counter
+from collections import Counter, OrderedDict
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from leptonbench.backends.base import VNNI_FEATURES, YES, Arrays, Recipe, RuntimeOptions, Session, Support
 from leptonbench.errors import MeasurementError
-from leptonbench.schema import Artifact
+from leptonbench.schema import Artifact, EngineOptions
+
+_LEVELS = {
+    "off": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "all": "ORT_ENABLE_ALL",
+}
+_BOUND_SHAPES = 64  # shapes of inputs whose outputs keep their buffers: batch sizes are few, lengths may be many
 
 
 class OnnxRuntimeSession:
@@ -36,19 +44,67 @@ class OnnxRuntimeSession:
         self._session = None
 
 
+class BoundSession(OnnxRuntimeSession):
+    """A session whose outputs go into buffers that are kept for each shape of the inputs.
+
+    On the CPU this spares the engine the allocation of its outputs and costs a copy of them, since the next run writes
+    into the same buffers; inputs are read where they lie with binding or without. It pays where outputs are large.
+    """
+
+    def __init__(self, session: Any, facts: dict[str, Any]) -> None:
+        super().__init__(session, facts)
+        self._bindings: OrderedDict[tuple[Any, ...], tuple[Any, list[Any]]] = OrderedDict()
+
+    def run(self, inputs: Arrays) -> list[NDArray[Any]]:
+        """Run one batch; the first of each shape without binding, to learn the shapes of its outputs."""
+        shape = tuple((name, array.shape) for name, array in inputs.items())
+        if shape not in self._bindings:
+            outputs = super().run(inputs)
+            self._bind(shape, outputs)
+            return outputs
+        binding, buffers = self._bindings[shape]
+        for name, array in inputs.items():
+            binding.bind_cpu_input(name, array)
+        self._session.run_with_iobinding(binding)
+        return [buffer.numpy().copy() for buffer in buffers]
+
+    def _bind(self, shape: tuple[Any, ...], outputs: list[NDArray[Any]]) -> None:
+        import onnxruntime
+
+        binding = self._session.io_binding()
+        buffers = [onnxruntime.OrtValue.ortvalue_from_numpy(output) for output in outputs]
+        for spec, buffer in zip(self._session.get_outputs(), buffers, strict=True):
+            binding.bind_ortvalue_output(spec.name, buffer)
+        self._bindings[shape] = (binding, buffers)
+        if len(self._bindings) > _BOUND_SHAPES:
+            self._bindings.popitem(last=False)
+
+    def close(self) -> None:
+        """Drop the buffers and the session."""
+        self._bindings.clear()
+        super().close()
+
+
 class OnnxRuntimeBackend:
-    """ONNX Runtime, CPU execution provider, all graph optimisations."""
+    """ONNX Runtime, CPU execution provider; all graph optimisations unless a cell asks for fewer."""
 
     format: ClassVar[Literal["torch-export", "onnx"]] = "onnx"
     packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)
 
     def supports(self, recipe: Recipe, features: frozenset[str]) -> Support:
-        """Say no to bf16: the CPU provider has no bf16 convolution."""
+        """Say no to bf16, which has no convolution kernels, and to int8 that would not be fused into int8 kernels."""
         if recipe.precision == "bf16":
             return Support(
                 False,
                 "ONNX Runtime's CPU provider has no bf16 convolution kernels",
                 "use `torch`, `torch-compile` or `openvino` on a CPU with bf16 instructions",
+            )
+        if "quantize-static" in recipe.techniques and recipe.options.graph_optimisation in ("off", "basic"):
+            return Support(
+                False,
+                "ONNX Runtime fuses quantise and dequantise nodes into int8 kernels at level `extended`; below it the "
+                "arithmetic would be fp32 under an int8 label",
+                "use `--graph-optimisation extended` or `all`",
             )
         return YES
 
@@ -64,7 +120,9 @@ class OnnxRuntimeBackend:
         settings.intra_op_num_threads = options.threads
         settings.inter_op_num_threads = 1
         settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        level = _LEVELS[options.engine.graph_optimisation]
+        settings.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+        settings.enable_cpu_mem_arena = options.engine.arena
         settings.log_severity_level = 3
         facts: dict[str, Any] = {
             "engine": f"onnxruntime {onnxruntime.__version__}",
@@ -91,7 +149,20 @@ class OnnxRuntimeBackend:
                 ) from error
             if options.inspect:
                 facts["operators"] = _operators(Path(scratch) / "optimised.onnx")
-        return OnnxRuntimeSession(session, facts)
+        kind = BoundSession if options.engine.io_binding else OnnxRuntimeSession
+        facts["options"] = _read_back(session, io_binding=kind is BoundSession)
+        return kind(session, facts)
+
+
+def _read_back(session: Any, *, io_binding: bool) -> dict[str, Any]:
+    """Return the options that the session itself says it has."""
+    held = session.get_session_options()
+    names = {level: name for name, level in _LEVELS.items()}
+    return EngineOptions(
+        graph_optimisation=names[held.graph_optimization_level.name],
+        arena=held.enable_cpu_mem_arena,
+        io_binding=io_binding,
+    ).model_dump(mode="json")
 
 
 def _operators(path: Path) -> dict[str, int]:

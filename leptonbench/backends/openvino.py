@@ -8,10 +8,33 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from leptonbench.backends.base import YES, Arrays, Recipe, RuntimeOptions, Session, Support, needs_native_bf16
+from leptonbench.backends.base import (
+    YES,
+    Arrays,
+    Recipe,
+    RuntimeOptions,
+    Session,
+    Support,
+    needs_native_bf16,
+    refuse_options,
+)
 from leptonbench.errors import MeasurementError
-from leptonbench.schema import Artifact
+from leptonbench.schema import Artifact, EngineOptions
 
+_NO_OPTIONS = {
+    "graph_optimisation": (
+        "OpenVINO always applies all of its graph transformations; it has no level to set",
+        "use `onnxruntime`, which has levels",
+    ),
+    "arena": (
+        "OpenVINO plans its memory when it compiles and has no arena to turn off",
+        "use `onnxruntime`, whose CPU arena can be turned off",
+    ),
+    "io_binding": (
+        "OpenVINO always reads inputs in place and writes outputs into its request's own buffers",
+        "leave the option out: it is how this engine works anyway",
+    ),
+}
 _HEAVY = frozenset({"Convolution", "GroupConvolution", "FullyConnected", "MatMul"})
 
 
@@ -46,6 +69,8 @@ class OpenVinoBackend:
 
     def supports(self, recipe: Recipe, features: frozenset[str]) -> Support:
         """Say whether it runs the recipe in the precision it is labelled with."""
+        if not (honoured := refuse_options(recipe.options, _NO_OPTIONS)).ok:
+            return honoured
         if "quantize-dynamic" in recipe.techniques:
             return Support(
                 False,
@@ -82,6 +107,7 @@ class OpenVinoBackend:
         facts = {
             "engine": f"openvino {openvino.__version__}",
             "threads": int(compiled.get_property("INFERENCE_NUM_THREADS")),
+            "options": EngineOptions().model_dump(mode="json"),
             "precision": artifact.precision,
             "inference_precision_hint": str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string()),
             "layer_precisions": dict(layers),

@@ -5,9 +5,22 @@ from __future__ import annotations
 import os
 from typing import ClassVar, Literal
 
-from leptonbench.backends.base import Recipe, RuntimeOptions, Session, Support
-from leptonbench.backends.torch_eager import TorchSession, load_program, torch_support
-from leptonbench.schema import Artifact
+from leptonbench.backends.base import Recipe, RuntimeOptions, Session, Support, refuse_options
+from leptonbench.backends.torch_eager import NO_MEMORY_OPTIONS, TorchSession, load_program, torch_support
+from leptonbench.schema import Artifact, EngineOptions
+
+_LEVELS = ("basic", "all")
+
+
+def _compile_support(options: EngineOptions) -> Support:
+    """Say which options inductor has: it fuses always, and folds and packs weights (`all`) or leaves them (`basic`)."""
+    if options.graph_optimisation not in _LEVELS:
+        return Support(
+            False,
+            f"torch.compile has no graph optimisation level `{options.graph_optimisation}`: inductor always fuses",
+            "use `basic` (weights left as they are), or the `torch` backend for no optimisation at all",
+        )
+    return refuse_options(options, NO_MEMORY_OPTIONS)
 
 
 class TorchCompileBackend:
@@ -18,11 +31,14 @@ class TorchCompileBackend:
 
     def supports(self, recipe: Recipe, features: frozenset[str]) -> Support:
         """Say whether torch can run the recipe."""
-        return torch_support(recipe, features)
+        honoured = _compile_support(recipe.options)
+        return torch_support(recipe, features) if honoured.ok else honoured
 
     def open(self, artifact: Artifact, options: RuntimeOptions) -> Session:
         """Load the program; compilation itself happens at the first run of each batch shape."""
-        cache = options.cache / f"inductor-{artifact.sha256[:16]}-t{options.threads}"
+        level = options.engine.graph_optimisation
+        form = "" if level == "all" else f"-{level}"
+        cache = options.cache / f"inductor-{artifact.sha256[:16]}-t{options.threads}{form}"
         warm = cache.is_dir() and any(cache.iterdir())
         cache.mkdir(parents=True, exist_ok=True)
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
@@ -31,8 +47,13 @@ class TorchCompileBackend:
 
         # Frozen weights let inductor fold batch normalisation and pack convolution weights; the cache of frozen
         # graphs is what makes a fresh process start in seconds instead of compiling anew.
-        inductor.freezing = True
+        inductor.freezing = level == "all"
         inductor.fx_graph_cache = True
         module, facts = load_program(artifact, options)
-        facts |= {"compiler": "inductor, freezing", "compile_cache": "warm" if warm else "cold"}
+        done = EngineOptions(graph_optimisation="all" if inductor.freezing else "basic")
+        facts |= {
+            "compiler": "inductor, freezing" if inductor.freezing else "inductor",
+            "compile_cache": "warm" if warm else "cold",
+            "options": done.model_dump(mode="json"),
+        }
         return TorchSession(torch.compile(module, dynamic=False), artifact, facts)

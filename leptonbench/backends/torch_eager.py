@@ -7,9 +7,36 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from leptonbench.backends.base import YES, Arrays, Recipe, RuntimeOptions, Session, Support, needs_native_bf16
+from leptonbench.backends.base import (
+    YES,
+    Arrays,
+    Recipe,
+    RuntimeOptions,
+    Session,
+    Support,
+    needs_native_bf16,
+    refuse_options,
+)
 from leptonbench.errors import MeasurementError
-from leptonbench.schema import Artifact
+from leptonbench.schema import Artifact, EngineOptions
+
+NO_MEMORY_OPTIONS = {
+    "arena": (
+        "torch's CPU allocator has no arena: every tensor is asked of the system",
+        "use `onnxruntime`, whose CPU arena can be turned off",
+    ),
+    "io_binding": (
+        "torch returns new tensors from every call and binds no buffers",
+        "use `onnxruntime`, which binds inputs and outputs",
+    ),
+}
+_NO_OPTIONS = {
+    "graph_optimisation": (
+        "eager torch runs the exported operators one by one and optimises no graph",
+        "use `torch-compile`, which does",
+    ),
+    **NO_MEMORY_OPTIONS,
+}
 
 
 def torch_support(recipe: Recipe, features: frozenset[str]) -> Support:
@@ -84,6 +111,7 @@ def load_program(artifact: Artifact, options: RuntimeOptions) -> tuple[Any, dict
         "threads": torch.get_num_threads(),
         "precision": artifact.precision,
         "program": "torch.export",
+        "options": EngineOptions().model_dump(mode="json"),
     }
     return module, facts
 
@@ -96,7 +124,8 @@ class TorchBackend:
 
     def supports(self, recipe: Recipe, features: frozenset[str]) -> Support:
         """Say whether torch can run the recipe."""
-        return torch_support(recipe, features)
+        honoured = refuse_options(recipe.options, _NO_OPTIONS)
+        return torch_support(recipe, features) if honoured.ok else honoured
 
     def open(self, artifact: Artifact, options: RuntimeOptions) -> Session:
         """Load the program."""

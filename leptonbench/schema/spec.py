@@ -278,8 +278,38 @@ class IsaTable(Frozen):
     rules: tuple[IsaRule, ...] = Field(min_length=1)
 
 
+class EngineOptions(Frozen):
+    """How an engine is asked to run, where that is not its own best-known way; the defaults are that way.
+
+    An engine that cannot honour an option refuses the cell: a label never says what did not happen.
+
+    Attributes:
+        graph_optimisation: How far the engine may rewrite the graph before it runs; `all` is everything it has.
+        arena: Whether the engine keeps memory for its intermediate tensors between runs.
+        io_binding: Whether outputs go into buffers that are kept between runs.
+    """
+
+    graph_optimisation: Literal["off", "basic", "extended", "all"] = "all"
+    arena: bool = True
+    io_binding: bool = False
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Return a short name for every option that is not at its default, fit for a file name."""
+        graph = (f"graph-{self.graph_optimisation}",) if self.graph_optimisation != "all" else ()
+        return (*graph, *(("no-arena",) if not self.arena else ()), *(("io-binding",) if self.io_binding else ()))
+
+
 class CellSpec(Frozen):
-    """One point of the matrix; its `key` names its files."""
+    """One point of the matrix; its `key` names its files.
+
+    Attributes:
+        batch: Samples of a multi-stream query; largest batch of a server or offline cell.
+        threads: That one instance may use.
+        instances: Copies of the engine that serve one queue in one process.
+        max_wait_s: Server: longest time the batcher waits for a fuller batch; `None` waits as the suite says.
+        options: Of the engine.
+    """
 
     workload: str
     variant: str
@@ -289,14 +319,24 @@ class CellSpec(Frozen):
     batch: int = Field(default=1, ge=1)
     threads: int = Field(ge=1)
     instances: int = Field(default=1, ge=1)
+    max_wait_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    options: EngineOptions = EngineOptions()
+
+    @property
+    def settings_tags(self) -> tuple[str, ...]:
+        """Return a short name for everything set apart from the suite's and the engine's defaults."""
+        wait = () if self.max_wait_s is None else (f"wait-{self.max_wait_s * 1e3:g}ms",)
+        return (*wait, *self.options.tags)
 
     @property
     def key(self) -> str:
         """Return the stable file name of the cell, readable and free of separators."""
         parts = (self.workload, self.variant, self.backend, self.device, self.scenario.value)
-        return "--".join(parts) + f"--b{self.batch}-t{self.threads}-i{self.instances}"
+        sizes = f"b{self.batch}-t{self.threads}-i{self.instances}"
+        return "--".join((*parts, sizes, *self.settings_tags))
 
     @property
     def group(self) -> str:
         """Return what the cell shares with its siblings in other scenarios: same artifact, same engine settings."""
-        return "--".join((self.workload, self.variant, self.backend, self.device)) + f"--t{self.threads}"
+        parts = (self.workload, self.variant, self.backend, self.device, f"t{self.threads}")
+        return "--".join((*parts, *self.options.tags))
