@@ -72,16 +72,33 @@ def load_workload(name: str) -> tuple[WorkloadSpec, Path]:
 
 
 def load_variant(name: str) -> VariantSpec:
-    """Load a variant by name, or from a file if it looks like a path.
+    """Load a variant by name or from a file if it looks like a path; `a+b` is a's steps and then b's.
 
     Raises:
         UsageError: If there is no such variant or its file is wrong.
     """
+    if "+" in name and name not in variant_names() and not name.endswith((".yaml", ".yml")):
+        return _composed(name)
     path = _find("variant", name, variant_names(), pattern="workloads/variants/{}.yaml")
     document = _read(path)
     variant = document.validate(VariantSpec)
     _check_name(document, variant.name, path.stem)
     return variant
+
+
+def _composed(name: str) -> VariantSpec:
+    """Return a variant of several others' steps in order; its precision is the last that is not fp32."""
+    parts = [load_variant(part) for part in name.split("+")]
+    narrow = [part.precision for part in parts if part.precision != "fp32"]
+    return VariantSpec(
+        name=name,
+        title={
+            "en": ", then ".join(part.title["en"] for part in parts),
+            "zh": "，再".join(part.title["zh"] for part in parts),
+        },
+        steps=tuple(step for part in parts for step in part.steps),
+        precision=narrow[-1] if narrow else "fp32",
+    )
 
 
 def load_profiles(kind: str) -> list[DeviceProfile]:
@@ -301,17 +318,22 @@ def _check_references(document: _Document, suite: SuiteSpec) -> None:
         ("variant", suite.variants, variant_names()),
     ):
         for index, name in enumerate(chosen):
-            _check_reference(document, (f"{key}s", index), name, known, kind=key)
+            parts = (name,) if key == "workload" or name in known else name.split("+")
+            for part in parts:
+                _check_reference(document, (f"{key}s", index), part, known, kind=key)
     scenarios = [scenario.kind.value for scenario in suite.scenarios]
     for index, rule in enumerate(suite.exclude):
-        for kind, wrote, there in (
-            ("workload", rule.workload, suite.workloads),
-            ("variant", rule.variant, suite.variants),
-            ("backend", rule.backend, suite.backends),
-            ("scenario", rule.scenario, scenarios),
-        ):
-            if wrote is not None:
-                _check_reference(document, ("exclude", index, kind), wrote, there, kind=kind)
+        there: dict[str, Sequence[str]] = {
+            "workload": suite.workloads,
+            "variant": suite.variants,
+            "backend": suite.backends,
+            "scenario": scenarios,
+        }
+        for axis, names in rule.axes.items():
+            for name in names:
+                _check_reference(document, ("exclude", index, axis), name, there[axis], kind=axis)
+    for name in suite.latency_targets_s:
+        _check_reference(document, ("latency_targets_s", name), name, suite.workloads, kind="workload")
 
 
 def _check_reference(document: _Document, location: _Location, name: str, known: Sequence[str], *, kind: str) -> None:

@@ -21,7 +21,27 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Frozen)
 Json = dict[str, Any]
 
-MIGRATIONS: dict[int, Callable[[str, Json], Json]] = {}
+
+def _from_1(kind: str, document: Json) -> Json:
+    """Write a workload's allowed loss as the share to keep, and an exclusion's axes as lists.
+
+    The loss was in points and the share is of fp32's value; verdicts are kept in the records, so this is for display.
+    """
+    if kind != "manifest":
+        return document
+    workloads = [dict(workload) for workload in document["workloads"]]
+    for workload in workloads:
+        quality = dict(workload["quality"])
+        quality["relative_floor"] = 1 - quality.pop("max_drop")
+        workload["quality"] = quality
+    suite = dict(document["suite"])
+    suite["exclude"] = [
+        {axis: value for axis, value in rule.items() if value is not None} for rule in suite.get("exclude", ())
+    ]
+    return {**document, "workloads": workloads, "suite": suite}
+
+
+MIGRATIONS: dict[int, Callable[[str, Json], Json]] = {1: _from_1}
 """By the version it starts from: takes the kind (`manifest`, `cell`, `round`) and a document to the next version."""
 
 

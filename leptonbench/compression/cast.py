@@ -11,7 +11,9 @@ class Cast:
     """Cast a module's weights and buffers to bf16."""
 
     stage: ClassVar[Literal["module", "graph"]] = "module"
+    order: ClassVar[int] = 50
     uses_calibration: ClassVar[bool] = False
+    tunes: ClassVar[bool] = False
 
     def apply(self, model: Any, options: Options, context: Context) -> Any:
         """Return the module in the type asked for; its inputs then have that type too."""

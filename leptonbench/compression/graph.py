@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -133,24 +132,3 @@ def _root(name: str, origin: dict[str, str]) -> str:
     while name in origin:
         name = origin[name]
     return name
-
-
-_FACTS = "leptonbench.facts"
-
-
-def write_facts(model: Any, facts: dict[str, Any]) -> None:
-    """Add what a step found out to an ONNX model in memory, beside what earlier steps wrote there."""
-    import onnx
-
-    known = {entry.key: entry.value for entry in model.metadata_props}
-    merged = json.loads(known.get(_FACTS, "{}")) | facts
-    onnx.helper.set_model_props(model, known | {_FACTS: json.dumps(merged)})
-
-
-def read_facts(path: Path) -> dict[str, Any]:
-    """Return what the steps wrote into an ONNX file."""
-    import onnx
-
-    model = onnx.load(str(path), load_external_data=False)
-    facts: dict[str, Any] = json.loads({e.key: e.value for e in model.metadata_props}.get(_FACTS, "{}"))
-    return facts

@@ -12,7 +12,9 @@ class QuantizeDynamic:
     """Dynamic quantisation: no calibration data, ranges computed for each inference."""
 
     stage: ClassVar[Literal["module", "graph"]] = "graph"
+    order: ClassVar[int] = 60
     uses_calibration: ClassVar[bool] = False
+    tunes: ClassVar[bool] = False
 
     def apply(self, model: Any, options: Options, context: Context) -> Path:
         """Return an ONNX file with ConvInteger and MatMulInteger in place of their float forms."""

@@ -30,12 +30,20 @@ from leptonbench.schema import (
 )
 from leptonbench.stats.early_stopping import certified_percentile
 from leptonbench.stats.interval import Interval
-from leptonbench.stats.proportion import paired_difference
 from leptonbench.stats.special import binomial_cdf
 from leptonbench.stats.summary import ratio_interval, round_interval
+from leptonbench.tasks import Metric
 
 _PERCENTILES = {"latency_p90": 0.90, "latency_p99": 0.99, "latency_p999": 0.999}
-_OVER_ROUNDS = ("load_time", "first_inference", "preprocess", "postprocess", "peak_memory", "throughput")
+_OVER_ROUNDS = (
+    "load_time",
+    "first_inference",
+    "preprocess",
+    "postprocess",
+    "peak_memory",
+    "throughput",
+    "real_time_factor",
+)
 _CERTIFICATE = 0.01  # the chance of a wrong verdict on the latency target: MLPerf's early stopping, turned round
 _AGREEMENT = 0.98  # share of timed answers that must equal the scored ones; batching may flip a near-tie
 _STREAMS = (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM)
@@ -89,12 +97,13 @@ def aggregate(data: CellData, *, quality: QualitySpec, latency_target_s: float, 
 
 
 def clears(quantity: Quantity, floor: float) -> bool | None:
-    """Say whether a figure is at least `floor`, judged by its interval; `None` where the interval holds the floor."""
-    if quantity.value is None:
-        return None
-    low = quantity.value if quantity.low is None else quantity.low
-    high = quantity.value if quantity.high is None else quantity.high
-    return True if low >= floor else False if high < floor else None
+    """Say whether a figure is at least `floor`, as MLPerf judges accuracy: by its value on the samples scored."""
+    return None if quantity.value is None else quantity.value >= floor
+
+
+def certain(quantity: Quantity, floor: float) -> bool:
+    """Say whether the whole interval of a figure lies on one side of `floor`."""
+    return quantity.low is None or quantity.high is None or quantity.low >= floor or quantity.high < floor
 
 
 def _status(data: CellData) -> tuple[Status, Reason | None]:
@@ -113,7 +122,12 @@ def _status(data: CellData) -> tuple[Status, Reason | None]:
 def _constants(artifact: Artifact) -> dict[str, Quantity]:
     """Return what is known of the artifact without running it."""
     counted = {"model_size": artifact.size_bytes, "macs": artifact.macs, "parameters": artifact.parameters}
-    methods = {"model_size": "size of the file that the engine loads", "macs": "counted on the graph"}
+    methods = {
+        "model_size": "size of the file that the engine loads",
+        "stored_size": "size of the weights in the form that they are kept and sent in",
+    }
+    if artifact.stored_bytes is not None:
+        counted["stored_size"] = artifact.stored_bytes
     return {
         tag: Quantity(
             value=float(value),
@@ -312,12 +326,12 @@ def _rate_ratio(mine: Quantity, base: Quantity) -> Quantity:
     )
 
 
-def quality_delta(score: Score, base: Score) -> Quantity:
-    """Return the change of top-1 against fp32 over the samples that both answered."""
+def quality_delta(score: Score, base: Score, metric: Metric) -> Quantity:
+    """Return the change of the metric against fp32 over the samples that both answered."""
     shared = sorted(score.answers.keys() & base.answers.keys())
-    mine = np.asarray([score.answers[i] == score.targets[i] for i in shared])
-    theirs = np.asarray([base.answers[i] == base.targets[i] for i in shared])
-    interval = paired_difference(mine, theirs)
+    interval = metric.difference(
+        [score.answers[i] for i in shared], [base.answers[i] for i in shared], [score.targets[i] for i in shared]
+    )
     return _measured(interval, "1", method=interval.method, name=score.quality.name)
 
 

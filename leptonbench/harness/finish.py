@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from leptonbench import catalog
-from leptonbench.harness.aggregate import CellData, aggregate, clears, compare_with_baseline, gap_notice, quality_delta
+from leptonbench.harness.aggregate import (
+    CellData,
+    aggregate,
+    certain,
+    clears,
+    compare_with_baseline,
+    gap_notice,
+    quality_delta,
+)
 from leptonbench.harness.jobs import Score
 from leptonbench.harness.plan import RunPlan, skipped_record
 from leptonbench.harness.pricing import host_prices, price_cell
@@ -19,6 +27,7 @@ from leptonbench.schema import (
     CellRecord,
     CellSpec,
     IsaTable,
+    Notice,
     Provenance,
     Quantity,
     Reason,
@@ -29,6 +38,7 @@ from leptonbench.schema import (
 )
 from leptonbench.stats.theory import theoretical_speedup
 from leptonbench.store import RunStore
+from leptonbench.tasks import Metric
 
 _BASELINE = "fp32"
 
@@ -39,6 +49,7 @@ def finish_records(
     *,
     artifacts: Mapping[str, Artifact],
     scores: Mapping[str, Score],
+    metrics: Mapping[str, Metric],
     done: Mapping[str, list[RoundRecord]],
 ) -> None:
     """Write the record of every cell that was to be measured.
@@ -48,6 +59,7 @@ def finish_records(
         plan: What was decided.
         artifacts: By cell key.
         scores: By group.
+        metrics: By workload.
         done: Rounds by cell key, in order.
     """
     cells = [cell for cell in plan.cells if cell.key in done]
@@ -69,7 +81,8 @@ def finish_records(
             base=records.get(base_cell.key),
             score=scores.get(cell.group),
             base_score=scores.get(base_cell.group),
-            max_drop=plan.workload(cell).spec.quality.max_drop,
+            metric=metrics[cell.workload],
+            relative_floor=plan.suite.relative_floor or plan.workload(cell).spec.quality.relative_floor,
         )
         record = with_baseline(record, siblings, flags=manifest.fingerprint.identity.cpu_flags, table=table)
         if record.rounds:
@@ -115,7 +128,7 @@ def cell_record(
     record = aggregate(
         data,
         quality=workload.spec.quality,
-        latency_target_s=plan.suite.latency_target_s,
+        latency_target_s=plan.suite.target_s(cell.workload),
         percentile=plan.suite.latency_percentile,
     )
     return judged(record, len(kept), rounds)
@@ -150,7 +163,8 @@ class Siblings(NamedTuple):
     base: CellRecord | None
     score: Score | None
     base_score: Score | None
-    max_drop: float
+    metric: Metric
+    relative_floor: float
 
 
 def with_baseline(record: CellRecord, siblings: Siblings, *, flags: tuple[str, ...], table: IsaTable) -> CellRecord:
@@ -158,22 +172,37 @@ def with_baseline(record: CellRecord, siblings: Siblings, *, flags: tuple[str, .
     metrics: dict[str, Quantity] = dict(record.metrics)
     base, score, base_score = siblings.base, siblings.score, siblings.base_score
     meets_quality = record.meets_quality
+    notices: list[Notice] = []
     if base is not None and base.cell.key != record.cell.key and record.rounds:
         metrics |= compare_with_baseline(record, base, theory=theory(record, base, flags=flags, table=table))
     elif record.rounds:
         itself = "this is the baseline" if base is not None else "the run has no fp32 cell on this backend and scenario"
         metrics |= {tag: Quantity.null("1", itself) for tag in ("speedup", "theoretical_speedup")}
     if score is not None and base_score is not None and score.group != base_score.group:
-        delta = quality_delta(score, base_score)
+        delta = quality_delta(score, base_score, siblings.metric)
         metrics["quality_delta"] = delta
-        meets_quality = both(meets_quality, clears(delta, -siblings.max_drop))
-    notice = gap_notice(record, metrics)
+        allowed = -(1 - siblings.relative_floor) * (base_score.quality.value or 0.0)
+        meets_quality = both(meets_quality, clears(delta, allowed))
+        if not certain(delta, allowed):
+            notices.append(_uncertain(delta, allowed, siblings.relative_floor))
+    if (gap := gap_notice(record, metrics)) is not None:
+        notices.append(gap)
     return record.model_copy(
         update={
             "metrics": in_order(metrics),
-            "warnings": (*record.warnings, notice) if notice else record.warnings,
+            "warnings": (*record.warnings, *notices),
             "meets_quality": meets_quality,
         }
+    )
+
+
+def _uncertain(delta: Quantity, allowed: float, relative_floor: float) -> Notice:
+    """Say that the samples are too few to be sure on which side of the floor a variant lies."""
+    return Notice(
+        code="quality-uncertain",
+        message=f"{delta.n} samples cannot tell for sure whether it keeps {relative_floor:.0%} of fp32's quality: "
+        f"the difference may lie between {delta.low:+.3f} and {delta.high:+.3f}, and {allowed:+.3f} is allowed",
+        hint="it is judged by the value itself; a suite without `quality_samples` scores the whole split",
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from leptonbench.compression import TECHNIQUES, Compression, Context
 from leptonbench.compression.base import Tuning
+from leptonbench.compression.facts import read_file_facts
 from leptonbench.compression.recipe import Kept, apply_module_steps, check_order
 from leptonbench.compression.source import ModelSource, hash_files, onnx_files, resolve_source
 from leptonbench.errors import UsageError
@@ -75,9 +76,7 @@ class Kitchen:
     @property
     def notices(self) -> tuple[Notice, ...]:
         """Return what the reader should know of how the data were read."""
-        return tuple(
-            Notice(code="data", message=text, hint="") for text in getattr(self.evaluation, "notices", ())
-        )
+        return tuple(Notice(code="data", message=text, hint="") for text in getattr(self.evaluation, "notices", ()))
 
     @functools.cached_property
     def sample(self) -> Arrays:
@@ -141,6 +140,7 @@ class Kitchen:
             "source": self.source.sha256,
             "format": kind,
             "steps": [step.model_dump() for step in steps],
+            "classes": self.task.classes,  # loading checks that the model knows them
             "tuned": self.kept().identity(steps),
             "versions": {name: package_version(name) for name in packages},
         }
@@ -263,11 +263,11 @@ class Kitchen:
             known = json.loads((made.path.parent / _FACTS_FILE).read_text(encoding="utf-8"))
         facts = known.get("facts", {})
         if target.format == "onnx":
-            from leptonbench.compression.graph import inspect_graph, read_facts
+            from leptonbench.compression.graph import inspect_graph
 
             inputs, outputs, macs, parameters = inspect_graph(made.path, list(self.shapes.values()))
             files = onnx_files(made.path)
-            facts = facts | read_facts(made.path)
+            facts = facts | read_file_facts(made.path)
         else:
             files = [made.path]
             inputs = tuple(TensorSpec(**spec) for spec in known["inputs"])

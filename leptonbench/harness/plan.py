@@ -11,8 +11,9 @@ from typing import Literal
 from leptonbench import catalog
 from leptonbench.backends import BACKENDS, Recipe, Support
 from leptonbench.compression import TECHNIQUES
+from leptonbench.compression.recipe import check_order
 from leptonbench.errors import PrerequisiteError, UsageError
-from leptonbench.harness.request import Plan, RunRequest
+from leptonbench.harness.request import LatencyTarget, Overrides, Plan, RunRequest
 from leptonbench.harness.system import cores_available
 from leptonbench.registry import unknown
 from leptonbench.schema import (
@@ -29,12 +30,15 @@ from leptonbench.schema import (
     VariantSpec,
     WorkloadSpec,
 )
+from leptonbench.stats.early_stopping import minimum_queries
 
 _EXECUTORS = ("local",)
 # Seconds that a fresh process needs before its timed window, by engine: for the estimate only, never for a result.
 _START_S = {"torch": 4.0, "torch-compile": 10.0, "onnxruntime": 1.2, "openvino": 1.6}
 _SCORE_S = 0.022  # seconds a sample: for the estimate only
 _PREPARE_S = 45.0
+_BATCHED = (Scenario.SERVER, Scenario.OFFLINE)
+_LATE = 3  # queries that a run certifying a percentile can afford late: at the floor of none, one hiccup fails it
 _SERVER_TRIALS = 1.4  # runs a server cell needs for each round it keeps, typically
 
 
@@ -43,8 +47,9 @@ class WorkloadPlan:
     """One workload of a run, with the model and data that it really uses."""
 
     spec: WorkloadSpec
+    folder: Path
     base: Path | None
-    images: Path | None
+    own: Path | None
     source: Literal["huggingface", "onnx"]
 
 
@@ -60,8 +65,14 @@ class RunPlan:
     notices: tuple[Notice, ...]
 
     def scenario(self, cell: CellSpec) -> ScenarioSpec:
-        """Return the settings of a cell's scenario."""
-        return next(s for s in self.suite.scenarios if s.kind is cell.scenario)
+        """Return the settings of a cell's scenario: the suite's, with what the cell itself sets."""
+        spec = next(s for s in self.suite.scenarios if s.kind is cell.scenario)
+        changes: dict[str, object] = {}
+        if cell.scenario in _BATCHED:
+            changes["max_batch"] = cell.batch
+        if cell.max_wait_s is not None:
+            changes["max_wait_s"] = cell.max_wait_s
+        return spec.model_copy(update=changes)
 
     def variant(self, cell: CellSpec) -> VariantSpec:
         """Return a cell's variant."""
@@ -111,8 +122,17 @@ def plan_run(request: RunRequest, machine: Fingerprint) -> RunPlan:
     suite = _narrow(catalog.load_suite(request.suite), request)
     _check_backends(suite.backends)
     variants = tuple(catalog.load_variant(name) for name in suite.variants)
+    for variant in variants:
+        check_order(variant.name, variant.steps)
+    if (request.model or request.data) and len(suite.workloads) > 1:
+        raise UsageError(
+            "your own model or data fit one workload, and the suite has several",
+            cause=f"suite `{suite.name}` has {', '.join(suite.workloads)}",
+            hint=f"say which one: --workload {suite.workloads[0]}",
+        )
     workloads = tuple(_workload(name, request) for name in suite.workloads)
-    threads = request.threads or cores_available()
+    asked = request.overrides
+    threads = request.threads or max(1, cores_available() // (asked.instances or 1))
     features = frozenset(machine.identity.cpu_flags)
     cells: list[CellSpec] = []
     skipped: list[CellRecord] = []
@@ -124,17 +144,22 @@ def plan_run(request: RunRequest, machine: Fingerprint) -> RunPlan:
             backend=backend,
             device=device,
             scenario=scenario.kind,
-            batch=_batch(scenario),
+            batch=_batch(scenario, asked),
             threads=threads,
+            instances=asked.instances or 1,
+            max_wait_s=None if asked.max_wait_s == scenario.max_wait_s else asked.max_wait_s,
+            options=asked.engine,
         )
-        reason = _why_unsupported(cell, workload=workload, variant=variant, features=features) or _why_excluded(
-            cell, suite, request
+        reason = (
+            why_unsupported(cell, workload=workload, variant=variant, features=features)
+            or _why_not_queued(scenario.kind, asked)
+            or _why_excluded(cell, suite, request)
         )
         if reason is None:
             cells.append(cell)
         else:
             skipped.append(skipped_record(cell, reason))
-    return RunPlan(suite, workloads, variants, tuple(cells), tuple(skipped), tuple(_notices(request)))
+    return RunPlan(suite, workloads, variants, tuple(cells), tuple(skipped), tuple(_notices(request, threads)))
 
 
 def skipped_record(cell: CellSpec, reason: Reason) -> CellRecord:
@@ -142,10 +167,12 @@ def skipped_record(cell: CellSpec, reason: Reason) -> CellRecord:
     return CellRecord(cell=cell, status=Status.SKIPPED, reason=reason, settings=Settings())
 
 
-def _batch(scenario: ScenarioSpec) -> int:
+def _batch(scenario: ScenarioSpec, asked: Overrides) -> int:
     if scenario.kind is Scenario.SINGLE_STREAM:
         return 1
-    return scenario.samples_per_query if scenario.kind is Scenario.MULTI_STREAM else scenario.max_batch
+    if scenario.kind is Scenario.MULTI_STREAM:
+        return scenario.samples_per_query
+    return asked.max_batch or scenario.max_batch
 
 
 def _narrow(suite: SuiteSpec, request: RunRequest) -> SuiteSpec:
@@ -163,6 +190,8 @@ def _narrow(suite: SuiteSpec, request: RunRequest) -> SuiteSpec:
         for name in names:
             if name != "host-cpu":
                 raise unknown("device", name, ["host-cpu"])
+    if request.overrides.slo is not None:
+        scenarios = tuple(held_to(scenario, request.overrides.slo) for scenario in scenarios)
     changes: dict[str, object] = {
         "workloads": kept.get("workload") or suite.workloads,
         "variants": kept.get("variant") or suite.variants,
@@ -170,6 +199,12 @@ def _narrow(suite: SuiteSpec, request: RunRequest) -> SuiteSpec:
         "devices": kept.get("device") or suite.devices,
         "scenarios": scenarios,
     }
+    return suite.model_copy(update=changes | _measuring(request))
+
+
+def _measuring(request: RunRequest) -> dict[str, object]:
+    """Return the suite's settings that the user replaces: rounds, windows and the latency target."""
+    changes: dict[str, object] = {}
     if request.rounds is not None:
         if request.rounds < 3:
             raise UsageError(
@@ -178,7 +213,17 @@ def _narrow(suite: SuiteSpec, request: RunRequest) -> SuiteSpec:
         changes["rounds"] = request.rounds
     if request.duration_s is not None:
         changes["duration_s"] = request.duration_s
-    return suite.model_copy(update=changes)
+    if (slo := request.overrides.slo) is not None:
+        changes |= {"latency_target_s": slo.seconds, "latency_percentile": slo.percentile, "latency_targets_s": {}}
+    return changes
+
+
+def held_to(scenario: ScenarioSpec, slo: LatencyTarget) -> ScenarioSpec:
+    """Return a server scenario judged by another percentile, with queries enough that a run can certify it."""
+    if scenario.kind is not Scenario.SERVER:
+        return scenario
+    queries = max(scenario.min_queries, minimum_queries(slo.percentile, _LATE))
+    return scenario.model_copy(update={"percentile": slo.percentile, "min_queries": queries})
 
 
 def _default_scenario(kind: Scenario, suite: SuiteSpec) -> ScenarioSpec:
@@ -199,14 +244,14 @@ def _workload(name: str, request: RunRequest) -> WorkloadPlan:
         quality = spec.quality.model_copy(update={"floor": 0.0})
         spec = spec.model_copy(update={"quality": quality})
     if request.model:
-        return WorkloadPlan(spec.model_copy(update={"model": request.model}), None, request.data, source)
+        return WorkloadPlan(spec.model_copy(update={"model": request.model}), folder, None, request.data, source)
     if not (folder / spec.model).exists():
         raise PrerequisiteError(
             f"the model of workload `{name}` is missing",
             cause=f"{folder / spec.model} does not exist",
             hint=f"restore it from the repository, or make it with {folder / 'train.py'}",
         )
-    return WorkloadPlan(spec, folder, request.data, source)
+    return WorkloadPlan(spec, folder, folder, request.data, source)
 
 
 def _check_backends(names: Iterable[str]) -> None:
@@ -215,11 +260,12 @@ def _check_backends(names: Iterable[str]) -> None:
             raise unknown("backend", name, BACKENDS.names())
 
 
-def _why_unsupported(
+def why_unsupported(
     cell: CellSpec, *, workload: WorkloadPlan, variant: VariantSpec, features: frozenset[str]
 ) -> Reason | None:
+    """Return why the engine cannot run a cell as it is labelled; `None` if it can."""
     techniques = tuple(step.technique for step in variant.steps)
-    recipe = Recipe(workload.source, variant.precision, techniques)
+    recipe = Recipe(workload.source, variant.precision, techniques, cell.options)
     support: Support = BACKENDS.get(cell.backend)().supports(recipe, features)
     if not support.ok:
         return Reason(code="unsupported", message=support.reason, hint=support.hint)
@@ -230,26 +276,50 @@ def _why_unsupported(
     return None
 
 
+def _why_not_queued(kind: Scenario, asked: Overrides) -> Reason | None:
+    """Return why a scenario cannot honour a setting of the queue in front of the engine: it has none."""
+    missing = []
+    if kind not in _BATCHED:
+        named = {"--instances": (asked.instances or 1) > 1, "--max-batch": asked.max_batch is not None}
+        missing = [option for option, given in named.items() if given]
+    if kind is not Scenario.SERVER and asked.max_wait_s is not None:
+        missing.append("--max-wait")
+    if not missing:
+        return None
+    how = "has every sample at once" if kind is Scenario.OFFLINE else "asks one query after the other"
+    return Reason(
+        code="unsupported",
+        message=f"{kind.value} {how}: {' and '.join(missing)} would change nothing",
+        hint=f"leave {'it' if len(missing) == 1 else 'them'} out, or ask for `--scenario server`",
+    )
+
+
 def _why_excluded(cell: CellSpec, suite: SuiteSpec, request: RunRequest) -> Reason | None:
     """Return the suite's reason for leaving a cell out; who asks for it on every axis that the rule names gets it."""
     for rule in suite.exclude:
-        named = {
-            axis: value for axis, value in rule.model_dump(mode="json", exclude={"reason"}).items() if value is not None
-        }
-        excluded = all(str(getattr(cell, axis)) == value for axis, value in named.items())
-        asked = all(value in request.filters.get(axis, ()) for axis, value in named.items())
+        named = rule.axes
+        excluded = all(str(getattr(cell, axis)) in names for axis, names in named.items())
+        asked = all(str(getattr(cell, axis)) in request.filters.get(axis, ()) for axis in named)
         if excluded and not asked:
-            words = " ".join(f"--{axis} {value}" for axis, value in named.items())
+            words = " ".join(f"--{axis} {getattr(cell, axis)}" for axis in named)
             return Reason(
                 code="excluded", message=f"the suite leaves it out: {rule.reason}", hint=f"ask for it: {words}"
             )
     return None
 
 
-def _notices(request: RunRequest) -> list[Notice]:
+def _notices(request: RunRequest, threads: int) -> list[Notice]:
+    cores, instances = cores_available(), request.overrides.instances or 1
+    crowded = Notice(
+        code="oversubscribed",
+        message=f"{instances} instances of {threads} threads share {cores} cores",
+        hint="their threads take turns; ask for fewer --threads or --instances",
+    )
+    notices = [crowded] if instances > 1 and instances * threads > cores else []
     if not (request.model or request.data):
-        return []
+        return notices
     return [
+        *notices,
         Notice(
             code="own-model",
             message="the quality floor of the workload is not applied to your own model or data",

@@ -6,7 +6,36 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from leptonbench.schema import CellRecord, CellSpec, Notice, RunManifest, Status
+from pydantic import Field
+
+from leptonbench.schema import CellRecord, CellSpec, EngineOptions, Frozen, Notice, RunManifest, Status
+
+
+class LatencyTarget(Frozen):
+    """What a percentile of the latencies must not exceed, in seconds."""
+
+    percentile: float = Field(gt=0, lt=1)
+    seconds: float = Field(gt=0, allow_inf_nan=False)
+
+
+class Overrides(Frozen):
+    """Settings of every cell that the user asked for; `None` means "what the suite says".
+
+    What a cell's scenario or engine cannot honour makes it a skipped cell, with the reason.
+
+    Attributes:
+        instances: Copies of the engine that serve one queue; without `threads` they share the cores.
+        max_batch: Server and offline: largest batch.
+        max_wait_s: Server: longest time the batcher waits for a fuller batch.
+        slo: In place of the suite's latency targets.
+        engine: Options of the engine.
+    """
+
+    instances: int | None = Field(default=None, ge=1)
+    max_batch: int | None = Field(default=None, ge=1)
+    max_wait_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    slo: LatencyTarget | None = None
+    engine: EngineOptions = EngineOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +49,7 @@ class RunRequest:
         model: A Hugging Face folder or hub id, or an ONNX file, that replaces the workload's own model.
         data: The user's own data (an image folder by class).
         round_timeout_s: Longest a single round may take before its process group is killed.
+        overrides: Settings of every cell that are not the suite's.
         passed: The options the user typed, for the manifest.
     """
 
@@ -36,6 +66,7 @@ class RunRequest:
     model: str | None = None
     data: Path | None = None
     round_timeout_s: float | None = None
+    overrides: Overrides = Overrides()
     passed: dict[str, Any] = field(default_factory=dict)
     command: tuple[str, ...] = ()
 
@@ -98,4 +129,4 @@ class Silent:
         """Say nothing."""
 
 
-__all__ = ["Plan", "Progress", "RunOutcome", "RunRequest", "Silent"]
+__all__ = ["LatencyTarget", "Overrides", "Plan", "Progress", "RunOutcome", "RunRequest", "Silent"]

@@ -18,6 +18,7 @@ from leptonbench.harness.rate import Trial, decide
 from leptonbench.harness.scoring import failure_reason
 from leptonbench.schema import CellSpec, Reason, RoundRecord, Scenario, Status
 from leptonbench.store import RunStore
+from leptonbench.tasks import Metric
 
 
 def remaining(cell: CellSpec, done: Sequence[RoundRecord], rounds: int) -> bool:
@@ -49,13 +50,16 @@ def schedule(
         sweep += 1
 
 
-def run_round(job: WorkerJob, store: RunStore, *, scored: Score | None, timeout_s: float) -> RoundRecord:
+def run_round(
+    job: WorkerJob, store: RunStore, *, scored: Score | None, metric: Metric, timeout_s: float
+) -> RoundRecord:
     """Measure one round in a fresh process and keep it with its latencies and LoadGen's logs.
 
     Args:
         job: Of the worker.
         store: Where it is kept.
         scored: What the same engine answered untimed; the timed answers are held against it.
+        metric: Says which answers are the same.
         timeout_s: After this the worker is killed.
     """
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -63,7 +67,7 @@ def run_round(job: WorkerJob, store: RunStore, *, scored: Score | None, timeout_
     result, ended = run_worker(job, timeout_s=timeout_s)
     latencies = _latencies(Path(job.out))
     record = make_record(job, result, ended)
-    values = {**record.values, **_agreement(result, scored)}
+    values = {**record.values, **_agreement(result, scored, metric)}
     record = record.model_copy(update={"started": started, "load_average": load_average, "values": values})
     logs = store.log_dir(job.cell.key, job.round_index)
     for log in sorted((Path(job.out) / "loadgen").glob("mlperf_log_*")):
@@ -108,12 +112,12 @@ def make_record(job: WorkerJob, result: WorkerResult | None, ended: Ended) -> Ro
     )
 
 
-def _agreement(result: WorkerResult | None, scored: Score | None) -> dict[str, float]:
-    """Return how many timed samples were answered, and how many answers equal the scored ones."""
+def _agreement(result: WorkerResult | None, scored: Score | None, metric: Metric) -> dict[str, float]:
+    """Return how many timed samples were answered, and how many answers are the same as the scored ones."""
     if result is None or scored is None:
         return {}
     shared = [index for index in result.answers if index in scored.answers]
-    agreed = sum(result.answers[index] == scored.answers[index] for index in shared)
+    agreed = sum(metric.same(result.answers[index], scored.answers[index]) for index in shared)
     return {"answers": float(len(shared)), "answers_agreed": float(agreed)}
 
 

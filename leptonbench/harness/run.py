@@ -2,49 +2,49 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 
-from leptonbench import __version__
-from leptonbench.backends import BACKENDS
-from leptonbench.errors import LeptonError, StorageError, UsageError
-from leptonbench.harness.children import run_prepare, run_worker, scratch_folder
+from leptonbench.errors import LeptonError, UsageError
+from leptonbench.harness.children import run_worker, scratch_folder
 from leptonbench.harness.device import resolve_host
 from leptonbench.harness.finish import finish_records
-from leptonbench.harness.jobs import PrepareJob, PrepareResult, PrepareTarget, Score, TaskRef, WorkerJob
+from leptonbench.harness.jobs import Score, WorkerJob
+from leptonbench.harness.manifest import (
+    check_same_machine,
+    check_same_plan,
+    discard,
+    new_manifest,
+    resumed_request,
+    run_name,
+)
+from leptonbench.harness.pantry import Pantry
 from leptonbench.harness.plan import RunPlan, WorkloadPlan, fit_budget, plan_run, round_estimate_s, skipped_record
 from leptonbench.harness.rate import decide
 from leptonbench.harness.request import Plan, Progress, RunOutcome, RunRequest
 from leptonbench.harness.rounds import run_round, schedule, trials
 from leptonbench.harness.scoring import score_group
-from leptonbench.harness.system import cpu_features, fingerprint, git_state
+from leptonbench.harness.system import cpu_features, fingerprint
 from leptonbench.paths import cache_dir, results_dir
 from leptonbench.schema import (
-    Artifact,
     CellRecord,
     CellSpec,
-    Fingerprint,
     Notice,
     Reason,
     RoundRecord,
-    RunManifest,
     Scenario,
-    Settings,
     Status,
 )
-from leptonbench.store import MANIFEST, RunStore
+from leptonbench.store import RunStore
 
 _TIMEOUT_FACTOR = 10.0  # a round that takes ten times its estimate hangs
 _TIMEOUT_FLOOR_S = 120.0
 _MEMORY_SHARE = 0.9  # of the memory available at the start: a runaway engine fails before the machine swaps
 _SCORE_SHARE = 0.35  # of a budget
-_RESUMABLE = ("budget", "too-few-rounds")  # reasons that more time cures
+_TUNE_SHARE = 0.3  # likewise
 _STOP_BEFORE_S = 8.0  # left in a budget: no further round is started
 
 
@@ -88,127 +88,6 @@ def execute(request: RunRequest, progress: Progress) -> RunOutcome:
             raise
 
 
-def discard(path: Path) -> None:
-    """Delete a run in which nothing was measured: it would only stand in the way of the last good one.
-
-    The user may have given a folder with hidden files of their own: nothing is deleted but what a run writes.
-    """
-    for name in ("cells", "logs", "samples"):
-        shutil.rmtree(path / name, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        (path / MANIFEST).unlink()
-        (path / ".lock").unlink()
-        path.rmdir()
-
-
-def run_name(suite: str) -> str:
-    """Return a name for a run folder: the suite and the UTC time to the second."""
-    return f"{suite}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-
-
-def new_manifest(request: RunRequest, decided: RunPlan, machine: Fingerprint, run_id: str) -> RunManifest:
-    """Write down what is asked, on what, before anything runs."""
-    commit, dirty = git_state()
-    device, _ = resolve_host(machine.identity)
-    return RunManifest(
-        run_id=run_id,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        leptonbench_version=__version__,
-        git_commit=commit,
-        git_dirty=dirty,
-        command=request.command,
-        suite=decided.suite,
-        workloads=tuple(w.spec for w in decided.workloads),
-        variants=decided.variants,
-        devices=(device,),
-        cells=(*decided.cells, *(record.cell for record in decided.skipped)),
-        settings=Settings(
-            requested=request.passed,
-            effective={
-                "suite": lasting_path(request.suite),
-                "filters": {axis: list(names) for axis, names in request.filters.items()},
-                "rounds": decided.suite.rounds,
-                "duration_s": decided.suite.duration_s,
-                "threads": decided.cells[0].threads,
-                "seed": request.seed,
-                "model": lasting_path(request.model) if request.model else None,
-                "data": str(request.data.resolve()) if request.data else None,
-            },
-        ),
-        seed=request.seed,
-        fingerprint=machine,
-        notices=decided.notices,
-    )
-
-
-def lasting_path(name: str) -> str:
-    """Return a path that is still right in another current folder; a name that is no file's stays as it is."""
-    path = Path(name).expanduser()
-    return str(path.resolve()) if path.exists() and ("/" in name or path.suffix) else name
-
-
-def resumed_request(request: RunRequest, store: RunStore) -> RunRequest:
-    """Return the request that a stored run was started with.
-
-    Raises:
-        StorageError: If the run is complete.
-    """
-    manifest = store.manifest
-    unmeasured = any(r.reason is not None and r.reason.code in _RESUMABLE for r in store.records())
-    if manifest.finished is not None and not unmeasured:
-        raise StorageError(
-            f"run `{manifest.run_id}` is complete", hint="start a new run, or `leptonbench report` this one"
-        )
-    effective = manifest.settings.effective
-    return RunRequest(
-        suite=effective["suite"],
-        filters={axis: tuple(names) for axis, names in effective["filters"].items()},
-        rounds=effective["rounds"],
-        duration_s=effective["duration_s"],
-        budget_s=request.budget_s,
-        resume=request.resume,
-        threads=effective["threads"],
-        seed=effective["seed"],
-        model=effective["model"],
-        data=Path(effective["data"]) if effective["data"] else None,
-        round_timeout_s=request.round_timeout_s,
-        command=request.command,
-        passed=request.passed,
-    )
-
-
-def check_same_machine(manifest: RunManifest) -> None:
-    """Refuse to go on with a run on another machine or with other packages: its rounds would not be comparable.
-
-    Raises:
-        StorageError: Naming the fields that differ.
-    """
-    now, then = fingerprint().identity, manifest.fingerprint.identity
-    differing = [name for name in type(now).model_fields if getattr(now, name) != getattr(then, name)]
-    if differing:
-        raise StorageError(
-            f"run `{manifest.run_id}` was started on another machine or with other packages",
-            cause=f"these differ: {', '.join(differing)}",
-            hint="start a new run here",
-        )
-
-
-def check_same_plan(decided: RunPlan, manifest: RunManifest) -> None:
-    """Refuse to go on with a run whose suite or variants were edited since it started.
-
-    Raises:
-        StorageError: Naming what differs.
-    """
-    pairs = {"suite": (decided.suite, manifest.suite), "variants": (decided.variants, manifest.variants)}
-    differing = [name for name, (now, then) in pairs.items() if now != then]
-    if differing:
-        raise StorageError(
-            f"the {' and the '.join(differing)} of run `{manifest.run_id}` changed since it was started",
-            cause="its rounds would not be comparable with further ones",
-            hint="start a new run, or undo the change",
-        )
-
-
 class Run:
     """One run in progress.
 
@@ -230,7 +109,7 @@ class Run:
         self.started = started
         self.device, self.device_matched = resolve_host(store.manifest.fingerprint.identity)
         self.features = tuple(sorted(cpu_features()))
-        self.prepared: dict[str, PrepareResult] = {}
+        self.pantry = Pantry(decided, cache=cache_dir(), seed=request.seed, tune_budget_s=self.tune_budget_s())
         self.scores: dict[str, Score] = {}
         self.memory_limit_bytes = int(psutil.virtual_memory().available * _MEMORY_SHARE)
         self.duration_s = decided.suite.duration_s
@@ -242,7 +121,7 @@ class Run:
             self.progress.notice(notice)
         for workload in self.plan.workloads:
             self.prepare(workload)
-        cells = self.without_failed_preparation(self.plan.cells)
+        cells = self.runnable(self.plan.cells)
         self.measure_null()
         cells = self.score(cells)
         cells = self.within_budget(cells)
@@ -252,41 +131,19 @@ class Run:
         finally:
             # Also on Ctrl-C: what was measured becomes records, those with too few rounds marked as such.
             self.progress.phase("write the records")
-            finish_records(self.store, self.plan, artifacts=self.artifacts(cells), scores=self.scores, done=done)
+            artifacts = {cell.key: self.pantry.artifact(cell) for cell in cells}
+            metrics = {w.spec.name: self.pantry.task(w.spec.name).metric for w in self.plan.workloads}
+            finish_records(self.store, self.plan, artifacts=artifacts, scores=self.scores, metrics=metrics, done=done)
         manifest = self.store.finish()
         return RunOutcome(self.store.path, manifest, tuple(self.store.records()))
 
     def prepare(self, workload: WorkloadPlan) -> None:
         """Make the artifacts of one workload."""
-        cells = [cell for cell in self.plan.cells if cell.workload == workload.spec.name]
-        formats = {(cell.variant, BACKENDS.get(cell.backend).format) for cell in cells}
-        targets = tuple(
-            PrepareTarget(variant=variant, format=kind)
-            for variant in self.plan.variants
-            for kind in ("torch-export", "onnx")
-            if (variant.name, kind) in formats
-        )
-        self.progress.phase("prepare the models and the data")
-        job = PrepareJob(
-            model=workload.spec.model,
-            base=str(workload.base) if workload.base else None,
-            task=self.task(workload),
-            targets=targets,
-            cache=str(cache_dir()),
-        )
+        self.progress.phase(f"prepare {workload.spec.name}")
         threads = self.plan.cells[0].threads
-        self.prepared[workload.spec.name] = run_prepare(
-            job, threads=threads, on_line=lambda line: self.progress.phase(f"prepare: {line}")
-        )
-        folder = self.task(workload).model_dir
-        if folder is None or not (Path(folder) / "preprocessor_config.json").exists():
-            self.tell(
-                Notice(
-                    code="preprocessing-assumed",
-                    message=f"`{workload.spec.model}` comes without pre-processing; ImageNet's is assumed",
-                    hint="put the model's preprocessor_config.json beside it: the wrong one costs quality, not speed",
-                )
-            )
+        self.pantry.prepare(workload, threads=threads, on_line=lambda line: self.progress.phase(f"prepare: {line}"))
+        for notice in self.pantry.notices(workload):
+            self.tell(notice)
 
     def tell(self, notice: Notice) -> None:
         """Keep a notice in the manifest, once, and show it."""
@@ -294,39 +151,16 @@ class Run:
             self.store.update(notices=(*self.store.manifest.notices, notice))
         self.progress.notice(notice)
 
-    def task(self, workload: WorkloadPlan) -> TaskRef:
-        """Say how children build the workload's task."""
-        model = Path(workload.spec.model)
-        folder = workload.base / model if workload.base else model.expanduser()
-        folder = folder.parent if folder.suffix == ".onnx" else folder
-        prepared = self.prepared.get(workload.spec.name)
-        found = prepared.model_dir if prepared else None
-        return TaskRef(
-            name=workload.spec.task,
-            model_dir=str(folder.resolve()) if folder.is_dir() else found,
-            data=workload.spec.data,
-            images=str(workload.images.resolve()) if workload.images else None,
-        )
-
-    def without_failed_preparation(self, cells: Sequence[CellSpec]) -> list[CellSpec]:
-        """Record the cells whose artifact could not be made as failed, and return the others."""
+    def runnable(self, cells: Sequence[CellSpec]) -> list[CellSpec]:
+        """Record the cells whose artifact could not be made, or cannot run as asked, and return the others."""
         kept = []
         for cell in cells:
-            failure = self.prepared[cell.workload].failures.get(self.target(cell))
-            if failure is None:
+            record = self.pantry.refusal(cell)
+            if record is None:
                 kept.append(cell)
-                continue
-            reason = Reason(code="prepare", message=f"{failure.message}: {failure.cause}", hint=failure.hint)
-            self.store.write_record(CellRecord(cell=cell, status=Status.FAILED, reason=reason))
+            else:
+                self.store.write_record(record)
         return kept
-
-    def target(self, cell: CellSpec) -> str:
-        """Return the key of a cell's artifact in the preparation's result."""
-        return PrepareTarget(variant=self.plan.variant(cell), format=BACKENDS.get(cell.backend).format).key
-
-    def artifacts(self, cells: Sequence[CellSpec]) -> dict[str, Artifact]:
-        """Return the artifact of each cell, by the cell's key."""
-        return {cell.key: self.prepared[cell.workload].artifacts[self.target(cell)] for cell in cells}
 
     def job(self, cell: CellSpec, *, mode: str, out: Path, round_index: int = 0, samples: int = 64) -> WorkerJob:
         """Make a worker's job."""
@@ -335,12 +169,12 @@ class Run:
                 "mode": mode,
                 "cell": cell,
                 "scenario": self.plan.scenario(cell),
-                "artifact": self.prepared[cell.workload].artifacts.get(self.target(cell)),
-                "task": self.task(self.plan.workload(cell)),
+                "artifact": None if mode == "null" else self.pantry.artifact(cell),
+                "task": self.pantry.reference(cell.workload),
                 "round_index": round_index,
                 "duration_s": self.duration_s,
                 "seed": self.request.seed,
-                "latency_target_s": self.plan.suite.latency_target_s,
+                "latency_target_s": self.plan.suite.target_s(cell.workload),
                 "samples": samples,
                 "out": str(out),
                 "cache": str(cache_dir()),
@@ -363,6 +197,11 @@ class Run:
         budget = self.request.budget_s
         return None if budget is None else budget - (time.monotonic() - self.started)
 
+    def tune_budget_s(self) -> float | None:
+        """Return how long one variant may be tuned: its part of a budget's share; `None` without a budget."""
+        budget = self.request.budget_s
+        return None if budget is None else budget * _TUNE_SHARE / max(1, len(self.plan.variants))
+
     def measure_null(self) -> None:
         """Measure what LoadGen and Python add to a query, once a run."""
         if self.store.manifest.null_query_s is not None:
@@ -382,7 +221,7 @@ class Run:
             samples = self.plan.scored_samples(cell)
             job = self.job(cell, mode="score", out=Path(), samples=samples)
             job = job.model_copy(update={"score_limit_s": self.score_limit_s(len(groups))})
-            data = self.prepared[cell.workload].data_sha256
+            data = self.pantry.prepared[cell.workload].data_sha256
             outcome = score_group(job, data_sha256=data, timeout_s=self.score_timeout_s(cell, samples))
             if isinstance(outcome, Reason):
                 failed[group] = outcome
@@ -446,7 +285,13 @@ class Run:
             job = self.job(cell, mode="performance", out=folder, round_index=index)
             if cell.scenario is Scenario.SERVER:
                 job = job.model_copy(update={"target_qps": decide(trials(done), self.plan.suite.rounds).rate_per_s})
-            return run_round(job, self.store, scored=self.scores.get(cell.group), timeout_s=self.timeout_s(cell))
+            return run_round(
+                job,
+                self.store,
+                scored=self.scores.get(cell.group),
+                metric=self.pantry.task(cell.workload).metric,
+                timeout_s=self.timeout_s(cell),
+            )
 
 
 def round_detail(record: RoundRecord) -> str:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from leptonbench.backends import BACKENDS, RuntimeOptions, Session
 from leptonbench.errors import LeptonError, MeasurementError
 from leptonbench.harness.child import limit_memory, main
+from leptonbench.harness.feed import build_task, named_for
 from leptonbench.harness.jobs import (
     JOB_FILE,
     LATENCIES_FILE,
@@ -29,14 +30,13 @@ from leptonbench.harness.jobs import (
     write_message,
 )
 from leptonbench.harness.loadgen import BatchSystem, Failures, Loaded, LoadSettings, RunBatch, StreamSystem, run_loadgen
-from leptonbench.harness.prepare import build_task
 from leptonbench.harness.rate import search_percentile
 from leptonbench.harness.system import peak_memory_bytes
 from leptonbench.meters import select_meter
 from leptonbench.meters.base import Meter
 from leptonbench.schema import Scenario
 from leptonbench.stats.queueing import max_rate
-from leptonbench.tasks import Samples, Split, Task
+from leptonbench.tasks import Arrays, Samples, Split, Task, stack
 
 _WARM_RUNS, _WARM_S = 2, 0.2  # at least so many runs of each batch size, and so long in all
 _CALIBRATE_RUNS, _CALIBRATE_S = 3, 0.25  # likewise, to tell LoadGen what latency or rate to expect
@@ -55,38 +55,32 @@ class Bench:
 
     Args:
         session: The engine's.
-        input_name: Of the model's only input.
-        inputs: Encoded samples, each contiguous with a batch dimension of one.
+        samples: Encoded, each with a batch dimension of one, by the artifact's input names.
     """
 
-    def __init__(self, session: Session, input_name: str, inputs: Sequence[NDArray[Any]]) -> None:
+    def __init__(self, session: Session, samples: Sequence[Arrays]) -> None:
         self.session = session
-        self._name = input_name
-        self._inputs = inputs
-        self.outputs: dict[int, NDArray[Any]] = {}
+        self._samples = samples
+        self.outputs: dict[int, list[NDArray[Any]]] = {}
 
     @property
     def count(self) -> int:
         """Return how many samples are prepared."""
-        return len(self._inputs)
+        return len(self._samples)
 
     def twin(self, session: Session) -> Bench:
         """Return another instance over the same samples."""
-        return Bench(session, self._name, self._inputs)
+        return Bench(session, self._samples)
 
     def run(self, positions: Sequence[int]) -> None:
-        """Run the samples at these positions as one batch and keep each one's last output."""
-        if len(positions) == 1:
-            batch = self._inputs[positions[0]]
-        else:
-            batch = np.concatenate([self._inputs[position] for position in positions])
-        outputs = self.session.run({self._name: batch})[0]
+        """Run the samples at these positions as one batch and keep each one's last outputs."""
+        outputs = self.session.run(stack([self._samples[position] for position in positions]))
         for row, position in enumerate(positions):
-            self.outputs[position] = outputs[row : row + 1]
+            self.outputs[position] = [output[row : row + 1] for output in outputs]
 
     def time_batches(self, size: int, *, runs: int, seconds: float) -> list[float]:
         """Run batches of one size for at least so many runs and seconds; return each one's seconds."""
-        positions = [i % len(self._inputs) for i in range(size)]
+        positions = [i % len(self._samples) for i in range(size)]
         times: list[float] = []
         ends = time.perf_counter() + seconds
         while len(times) < runs or time.perf_counter() < ends:
@@ -135,18 +129,22 @@ def measure(job: WorkerJob, result: dict[str, Any]) -> None:
     task = build_task(job.task)
     samples = task.samples(Split.EVALUATION)
     indices = timed_indices(job, len(samples))
-    inputs, values["preprocess"] = _encode(task, samples, indices)
     if job.artifact is None:
         raise ValueError("a cell that is measured has an artifact")
-    bench = Bench(session, job.artifact.inputs[0].name, inputs)
+    encoded, values["preprocess"] = _encode(task, samples, indices)
+    bench = Bench(session, [named_for(sample, job.artifact.inputs) for sample in encoded])
     values["first_inference"] = bench.time_batches(1, runs=1, seconds=0)[0]
     for size in batch_sizes(job):
         bench.time_batches(size, runs=_WARM_RUNS, seconds=_WARM_S / len(batch_sizes(job)))
     _measure_load(job, bench, result)
     values["peak_memory"] = float(peak_memory_bytes())
-    check_finite(bench.outputs.values())
+    durations_s = [samples.duration_s(index) for index in indices]
+    if "latency_mean" in values and None not in durations_s:
+        values["real_time_factor"] = values["latency_mean"] / float(np.mean(np.array(durations_s, dtype=float)))
+    for outputs in bench.outputs.values():
+        check_finite(outputs)
     values["postprocess"] = _time_decode(task, list(bench.outputs.values()))
-    answers = {indices[position]: task.decode([output])[0] for position, output in sorted(bench.outputs.items())}
+    answers = {indices[position]: task.decode(outputs)[0] for position, outputs in sorted(bench.outputs.items())}
     result["answers"] = answers
     session.close()
 
@@ -158,22 +156,22 @@ def timed_indices(job: WorkerJob, count: int) -> list[int]:
     return [int(order[(start + i) % count]) for i in range(min(job.samples, count))]
 
 
-def _encode(task: Task, samples: Samples, indices: Sequence[int]) -> tuple[list[NDArray[Any]], float]:
+def _encode(task: Task, samples: Samples, indices: Sequence[int]) -> tuple[list[Arrays], float]:
     """Decode and pre-process the samples; return them and the median seconds of one."""
-    inputs, times = [], []
+    encoded, times = [], []
     for index in indices:
         raw = samples.raw(index)
         started = time.perf_counter_ns()
-        inputs.append(np.ascontiguousarray(task.encode(raw)[None]))
+        encoded.append({name: np.ascontiguousarray(array) for name, array in task.encode(raw).items()})
         times.append((time.perf_counter_ns() - started) / 1e9)
-    return inputs, float(np.median(times))
+    return encoded, float(np.median(times))
 
 
-def _time_decode(task: Task, outputs: list[NDArray[Any]]) -> float:
+def _time_decode(task: Task, outputs: list[list[NDArray[Any]]]) -> float:
     times = []
-    for output in outputs[:_PROCESSING_REPEATS]:
+    for one in outputs[:_PROCESSING_REPEATS]:
         started = time.perf_counter_ns()
-        task.decode([output])
+        task.decode(one)
         times.append((time.perf_counter_ns() - started) / 1e9)
     return float(np.median(times))
 
@@ -274,7 +272,6 @@ def score(job: WorkerJob, result: dict[str, Any]) -> None:
     samples = task.samples(Split.EVALUATION)
     if job.artifact is None:
         raise ValueError("a cell that is scored has an artifact")
-    name = job.artifact.inputs[0].name
     answers: list[Any] = []
     indices = timed_indices(job, len(samples))
     limit_s = float("inf") if job.score_limit_s is None else job.score_limit_s
@@ -282,13 +279,13 @@ def score(job: WorkerJob, result: dict[str, Any]) -> None:
     for index in indices:
         if len(answers) >= SCORE_FLOOR and time.perf_counter() - started > limit_s:
             break
-        outputs = session.run({name: np.ascontiguousarray(task.encode(samples.raw(index))[None])})
+        outputs = session.run(named_for(task.encode(samples.raw(index)), job.artifact.inputs))
         check_finite(outputs)
         answers.extend(task.decode(outputs))
     result["cut_short"] = len(answers) < len(indices)
     indices = indices[: len(answers)]
     targets = [samples.target(index) for index in indices]
-    result["quality"] = task.quality(answers, targets)
+    result["quality"] = task.metric.quality(answers, targets)
     result["answers"] = dict(zip(indices, answers, strict=True))
     result["targets"] = dict(zip(indices, targets, strict=True))
     result["inferences"] = len(answers)
@@ -316,7 +313,7 @@ def check_finite(outputs: Any) -> None:
         NonFiniteError: On the first NaN or infinity.
     """
     for output in outputs:
-        if not np.isfinite(output).all():
+        if np.issubdtype(output.dtype, np.floating) and not np.isfinite(output).all():
             raise NonFiniteError(
                 "the model returned a non-finite output",
                 cause="an output holds NaN or infinity",

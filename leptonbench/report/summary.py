@@ -88,13 +88,13 @@ class Summariser:
         if judged:
             lines.append(self._compression(judged))
         title = self._t.text(spec.title) if spec else name
-        return WorkloadSummary(name, title, self._criteria(spec), tuple(lines))
+        return WorkloadSummary(name, title, self._criteria(name, spec), tuple(lines))
 
-    def _criteria(self, spec: WorkloadSpec | None) -> Markup:
+    def _criteria(self, name: str, spec: WorkloadSpec | None) -> Markup:
         suite = self._manifest.suite
         target = self._t(
             "criteria.target",
-            target=plain(suite.latency_target_s, "s"),
+            target=plain(suite.target_s(name), "s"),
             percentile=f"p{suite.latency_percentile * 100:g}",
         )
         if spec is None:
@@ -103,7 +103,7 @@ class Summariser:
             "criteria.quality",
             name=spec.quality.name,
             floor=plain(spec.quality.floor, spec.quality.unit, "quality"),
-            drop=f"{spec.quality.max_drop * 100:g}",
+            share=f"{(suite.relative_floor or spec.quality.relative_floor) * 100:g}",
         )
         return self._t("criteria.both", quality=floor, target=target)
 

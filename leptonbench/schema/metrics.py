@@ -108,7 +108,24 @@ METRICS: dict[str, MetricSpec] = {
             "峰值内存",
             "peak resident set of the worker process, with the harness and its prepared samples",
         ),
+        MetricSpec(
+            "real_time_factor",
+            "1",
+            _LOWER,
+            "Real-time factor",
+            "实时率",
+            "median over rounds of mean latency / mean duration of the samples; below 1 the engine keeps up",
+        ),
         MetricSpec("model_size", "B", _LOWER, "Model size", "模型大小", "bytes of the artifact on disk"),
+        MetricSpec(
+            "stored_size",
+            "B",
+            _LOWER,
+            "Stored size",
+            "存储大小",
+            "bytes of the weights as they are kept and sent: codebooks and indices, masks and non-zeros; engines "
+            "expand them when they load",
+        ),
         MetricSpec("macs", "1", _LOWER, "MACs", "乘加次数", "multiply-accumulates of one sample, counted on the graph"),
         MetricSpec("parameters", "1", _LOWER, "Parameters", "参数量", "weights, counted on the graph"),
         MetricSpec(

@@ -3,6 +3,8 @@
 Format history (`SCHEMA_VERSION`):
 
 1   2026-11: first version.
+2   2026-11: a workload's quality floor is a share of fp32's value (`relative_floor`) in place of points lost; a suite's
+    exclusions list several names an axis; a cell may carry engine options; an artifact may carry facts of its steps.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from leptonbench.schema.environment import Fingerprint
 from leptonbench.schema.quantity import Frozen, Provenance, Quantity
 from leptonbench.schema.spec import CellSpec, DeviceProfile, SuiteSpec, VariantSpec, WorkloadSpec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Status(StrEnum):

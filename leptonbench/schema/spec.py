@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from leptonbench.schema.quantity import Frozen
 
@@ -62,13 +62,27 @@ class ScenarioSpec(Frozen):
 
 
 class Exclusion(Frozen):
-    """A part of the matrix that a suite leaves out, with its reason; unset axes match everything."""
+    """A part of the matrix that a suite leaves out, with its reason: one name or a list of them on each axis.
 
-    workload: str | None = None
-    variant: str | None = None
-    backend: str | None = None
-    scenario: Scenario | None = None
+    An axis that is left out matches everything.
+    """
+
+    workload: tuple[str, ...] = ()
+    variant: tuple[str, ...] = ()
+    backend: tuple[str, ...] = ()
+    scenario: tuple[Scenario, ...] = ()
     reason: str
+
+    @field_validator("workload", "variant", "backend", "scenario", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @property
+    def axes(self) -> dict[str, tuple[str, ...]]:
+        """Return the names on each axis that the rule restricts."""
+        named = {"workload": self.workload, "variant": self.variant, "backend": self.backend, "scenario": self.scenario}
+        return {axis: tuple(str(name) for name in names) for axis, names in named.items() if names}
 
 
 class DemandSpec(Frozen):
@@ -92,6 +106,9 @@ class SuiteSpec(Frozen):
     Attributes:
         quality_samples: How many evaluation samples each engine answers for the quality figure, the same ones for all;
             `None` for the whole split. Fewer make a shorter first run and a wider, still stated, interval.
+        latency_target_s: What `latency_percentile` of the answers must not exceed.
+        latency_targets_s: Of the workloads whose target is another one.
+        relative_floor: Least share of the fp32 variant's quality, in place of the workloads' own.
     """
 
     name: str
@@ -107,9 +124,15 @@ class SuiteSpec(Frozen):
     duration_s: float = Field(default=1.5, gt=0)
     quality_samples: int | None = Field(default=None, ge=100)
     latency_target_s: float = Field(gt=0)
+    latency_targets_s: dict[str, float] = Field(default_factory=dict)
     latency_percentile: float = Field(default=0.90, gt=0, lt=1)
+    relative_floor: float | None = Field(default=None, gt=0, le=1)
     demand: DemandSpec
     region: str
+
+    def target_s(self, workload: str) -> float:
+        """Return a workload's latency target in seconds."""
+        return self.latency_targets_s.get(workload, self.latency_target_s)
 
     @model_validator(mode="after")
     def _one_percentile(self) -> SuiteSpec:
@@ -127,13 +150,13 @@ class QualitySpec(Frozen):
 
     Attributes:
         floor: Lowest acceptable value of the metric.
-        max_drop: Largest acceptable loss against the `fp32` variant on the same samples.
+        relative_floor: Least acceptable share of the `fp32` variant's value, on the same samples and engine.
     """
 
     name: str
     unit: str = "1"
     floor: float
-    max_drop: float
+    relative_floor: float = Field(default=0.99, gt=0, le=1)
     higher_is_better: bool = True
 
 

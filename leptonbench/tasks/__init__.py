@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from leptonbench.registry import Registry
-from leptonbench.tasks.base import Arrays, Samples, Split, Task, TaskSetup, stack
+from leptonbench.tasks.base import Arrays, Metric, Samples, Split, Task, TaskSetup, stack
 
 TASKS: Registry[type] = Registry(
     "task", {"inspection": "leptonbench.tasks.inspection:InspectionTask"}, group="leptonbench.tasks"
 )
 
-__all__ = ["TASKS", "Arrays", "Samples", "Split", "Task", "TaskSetup", "stack"]
+__all__ = ["TASKS", "Arrays", "Metric", "Samples", "Split", "Task", "TaskSetup", "stack"]

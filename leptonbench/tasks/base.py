@@ -111,9 +111,17 @@ class Task(Protocol):
     """One kind of problem.
 
     `encode` and `decode` are what the record calls pre- and post-processing; they are never inside the timed window.
+
+    Attributes:
+        metric: Of its answers.
+        classes: What the data's answers are chosen from, in order; empty where they are no choice.
     """
 
     metric: Metric
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Return the names of the data's classes."""
 
     def __init__(self, setup: TaskSetup) -> None:
         """Read the pre-processing; no data yet."""

@@ -1,0 +1,140 @@
+"""A run's manifest: written before anything runs, and read again when a run goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+from leptonbench import __version__
+from leptonbench.errors import StorageError
+from leptonbench.harness.device import resolve_host
+from leptonbench.harness.plan import RunPlan
+from leptonbench.harness.request import RunRequest
+from leptonbench.harness.system import fingerprint, git_state
+from leptonbench.schema import Fingerprint, RunManifest, Settings
+from leptonbench.store import MANIFEST, RunStore
+
+_RESUMABLE = ("budget", "too-few-rounds")  # reasons that more time cures
+
+
+def discard(path: Path) -> None:
+    """Delete a run in which nothing was measured: it would only stand in the way of the last good one.
+
+    The user may have given a folder with hidden files of their own: nothing is deleted but what a run writes.
+    """
+    for name in ("cells", "logs", "samples"):
+        shutil.rmtree(path / name, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        (path / MANIFEST).unlink()
+        (path / ".lock").unlink()
+        path.rmdir()
+
+
+def run_name(suite: str) -> str:
+    """Return a name for a run folder: the suite and the UTC time to the second."""
+    return f"{suite}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+
+
+def new_manifest(request: RunRequest, decided: RunPlan, machine: Fingerprint, run_id: str) -> RunManifest:
+    """Write down what is asked, on what, before anything runs."""
+    commit, dirty = git_state()
+    device, _ = resolve_host(machine.identity)
+    return RunManifest(
+        run_id=run_id,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        leptonbench_version=__version__,
+        git_commit=commit,
+        git_dirty=dirty,
+        command=request.command,
+        suite=decided.suite,
+        workloads=tuple(w.spec for w in decided.workloads),
+        variants=decided.variants,
+        devices=(device,),
+        cells=(*decided.cells, *(record.cell for record in decided.skipped)),
+        settings=Settings(
+            requested=request.passed,
+            effective={
+                "suite": lasting_path(request.suite),
+                "filters": {axis: list(names) for axis, names in request.filters.items()},
+                "rounds": decided.suite.rounds,
+                "duration_s": decided.suite.duration_s,
+                "threads": decided.cells[0].threads,
+                "seed": request.seed,
+                "model": lasting_path(request.model) if request.model else None,
+                "data": str(request.data.resolve()) if request.data else None,
+            },
+        ),
+        seed=request.seed,
+        fingerprint=machine,
+        notices=decided.notices,
+    )
+
+
+def lasting_path(name: str) -> str:
+    """Return a path that is still right in another current folder; a name that is no file's stays as it is."""
+    path = Path(name).expanduser()
+    return str(path.resolve()) if path.exists() and ("/" in name or path.suffix) else name
+
+
+def resumed_request(request: RunRequest, store: RunStore) -> RunRequest:
+    """Return the request that a stored run was started with.
+
+    Raises:
+        StorageError: If the run is complete.
+    """
+    manifest = store.manifest
+    unmeasured = any(r.reason is not None and r.reason.code in _RESUMABLE for r in store.records())
+    if manifest.finished is not None and not unmeasured:
+        raise StorageError(
+            f"run `{manifest.run_id}` is complete", hint="start a new run, or `leptonbench report` this one"
+        )
+    effective = manifest.settings.effective
+    return RunRequest(
+        suite=effective["suite"],
+        filters={axis: tuple(names) for axis, names in effective["filters"].items()},
+        rounds=effective["rounds"],
+        duration_s=effective["duration_s"],
+        budget_s=request.budget_s,
+        resume=request.resume,
+        threads=effective["threads"],
+        seed=effective["seed"],
+        model=effective["model"],
+        data=Path(effective["data"]) if effective["data"] else None,
+        round_timeout_s=request.round_timeout_s,
+        command=request.command,
+        passed=request.passed,
+    )
+
+
+def check_same_machine(manifest: RunManifest) -> None:
+    """Refuse to go on with a run on another machine or with other packages: its rounds would not be comparable.
+
+    Raises:
+        StorageError: Naming the fields that differ.
+    """
+    now, then = fingerprint().identity, manifest.fingerprint.identity
+    differing = [name for name in type(now).model_fields if getattr(now, name) != getattr(then, name)]
+    if differing:
+        raise StorageError(
+            f"run `{manifest.run_id}` was started on another machine or with other packages",
+            cause=f"these differ: {', '.join(differing)}",
+            hint="start a new run here",
+        )
+
+
+def check_same_plan(decided: RunPlan, manifest: RunManifest) -> None:
+    """Refuse to go on with a run whose suite or variants were edited since it started.
+
+    Raises:
+        StorageError: Naming what differs.
+    """
+    pairs = {"suite": (decided.suite, manifest.suite), "variants": (decided.variants, manifest.variants)}
+    differing = [name for name, (now, then) in pairs.items() if now != then]
+    if differing:
+        raise StorageError(
+            f"the {' and the '.join(differing)} of run `{manifest.run_id}` changed since it was started",
+            cause="its rounds would not be comparable with further ones",
+            hint="start a new run, or undo the change",
+        )

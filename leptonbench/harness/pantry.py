@@ -1,0 +1,130 @@
+"""What is prepared for a run: artifacts and tasks by workload, and why a cell has none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from leptonbench.backends import BACKENDS
+from leptonbench.errors import NotApplicable
+from leptonbench.harness.children import run_prepare
+from leptonbench.harness.feed import build_task
+from leptonbench.harness.jobs import PrepareJob, PrepareResult, PrepareTarget, TaskRef
+from leptonbench.harness.plan import RunPlan, WorkloadPlan, skipped_record
+from leptonbench.schema import Artifact, CellRecord, CellSpec, Notice, Reason, Status
+from leptonbench.tasks import Task
+
+
+class Pantry:
+    """Prepared artifacts of a plan's workloads.
+
+    Args:
+        plan: What is to be run.
+        cache: Folder of everything that is made once.
+        seed: Of tuning.
+        tune_budget_s: Longest that one variant may be tuned; `None` for a technique's own number of steps.
+    """
+
+    def __init__(self, plan: RunPlan, *, cache: Path, seed: int, tune_budget_s: float | None) -> None:
+        self._plan = plan
+        self._cache = cache
+        self._seed = seed
+        self._tune_budget_s = tune_budget_s
+        self.prepared: dict[str, PrepareResult] = {}
+        self._tasks: dict[str, Task] = {}
+
+    def prepare(self, workload: WorkloadPlan, *, threads: int, on_line: Callable[[str], None]) -> None:
+        """Make the artifacts that a workload's cells need, in a child process.
+
+        Raises:
+            LeptonError: If the model or the data themselves cannot be read.
+        """
+        name = workload.spec.name
+        cells = [cell for cell in self._plan.cells if cell.workload == name]
+        formats = {(cell.variant, BACKENDS.get(cell.backend).format) for cell in cells}
+        targets = tuple(
+            PrepareTarget(variant=variant, format=kind)
+            for variant in self._plan.variants
+            for kind in ("torch-export", "onnx")
+            if (variant.name, kind) in formats
+        )
+        job = PrepareJob(
+            model=workload.spec.model,
+            base=str(workload.base) if workload.base else None,
+            task=self.reference(name),
+            targets=targets,
+            cache=str(self._cache),
+            seed=self._seed,
+            tune_budget_s=self._tune_budget_s,
+        )
+        self.prepared[name] = run_prepare(job, threads=threads, on_line=on_line)
+
+    def notices(self, workload: WorkloadPlan) -> tuple[Notice, ...]:
+        """Return what the reader should know of a workload's model and data."""
+        notices = self.prepared[workload.spec.name].notices
+        folder = self.reference(workload.spec.name).model_dir
+        if folder is not None and (Path(folder) / "preprocessor_config.json").exists():
+            return notices
+        assumed = Notice(
+            code="preprocessing-assumed",
+            message=f"`{workload.spec.model}` comes without pre-processing; the task's usual one is assumed",
+            hint="put the model's preprocessor_config.json beside it: the wrong one costs quality, not speed",
+        )
+        return (*notices, assumed)
+
+    def reference(self, workload: str) -> TaskRef:
+        """Say how children build a workload's task."""
+        chosen = next(w for w in self._plan.workloads if w.spec.name == workload)
+        model = Path(chosen.spec.model)
+        folder = chosen.base / model if chosen.base else model.expanduser()
+        folder = folder.parent if folder.suffix == ".onnx" else folder
+        prepared = self.prepared.get(workload)
+        found = prepared.model_dir if prepared else None
+        return TaskRef(
+            name=chosen.spec.task,
+            model_dir=str(folder.resolve()) if folder.is_dir() else found,
+            data=chosen.spec.data,
+            own=str(chosen.own.resolve()) if chosen.own else None,
+            workload_dir=str(chosen.folder),
+        )
+
+    def task(self, workload: str) -> Task:
+        """Return a workload's task."""
+        if workload not in self._tasks:
+            self._tasks[workload] = build_task(self.reference(workload))
+        return self._tasks[workload]
+
+    def artifact(self, cell: CellSpec) -> Artifact:
+        """Return a cell's artifact.
+
+        Raises:
+            KeyError: If it could not be made; `refusal` says why.
+        """
+        return self.prepared[cell.workload].artifacts[self._target(cell)]
+
+    def _target(self, cell: CellSpec) -> str:
+        return PrepareTarget(variant=self._plan.variant(cell), format=BACKENDS.get(cell.backend).format).key
+
+    def refusal(self, cell: CellSpec) -> CellRecord | None:
+        """Return the record of a cell that cannot be measured with what was prepared, else `None`."""
+        failure = self.prepared[cell.workload].failures.get(self._target(cell))
+        if failure is not None:
+            message = f"{failure.message}: {failure.cause}" if failure.cause else failure.message
+            if failure.kind == NotApplicable.__name__:
+                return skipped_record(cell, Reason(code="not-applicable", message=message, hint=failure.hint))
+            reason = Reason(code="prepare", message=message, hint=failure.hint)
+            return CellRecord(cell=cell, status=Status.FAILED, reason=reason)
+        artifact = self.artifact(cell)
+        fixed = (
+            next((spec.shape[0] for spec in artifact.inputs if spec.shape[0] is not None), None) if artifact else None
+        )
+        if fixed is None or fixed == cell.batch == 1:
+            return None
+        return skipped_record(
+            cell,
+            Reason(
+                code="fixed-batch",
+                message=f"the model takes batches of {fixed} only, and this cell runs batches up to {cell.batch}",
+                hint="export it with a free batch dimension (torch.onnx.export: dynamic_axes or dynamic_shapes)",
+            ),
+        )
