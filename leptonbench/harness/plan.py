@@ -324,7 +324,7 @@ def _notices(request: RunRequest, threads: int) -> list[Notice]:
             code="own-model",
             message="the quality floor of the workload is not applied to your own model or data",
             hint="quality is compared with the fp32 variant on the same samples",
-        )
+        ),
     ]
 
 
