@@ -70,9 +70,9 @@ def finish_records(
         for cell in cells
     }
     manifest = store.manifest
-    prices = host_prices(
-        manifest.devices[0], plan.suite, threads=manifest.settings.effective["threads"], date=manifest.created[:10]
-    )
+    used = max(cell.threads * cell.instances for cell in plan.cells)
+    threads = min(used, manifest.fingerprint.identity.logical_cores)
+    prices = host_prices(manifest.devices[0], plan.suite, threads=threads, date=manifest.created[:10])
     table = catalog.load_yaml(data_root() / "hardware_profiles" / "isa.yaml", IsaTable)
     for cell in cells:
         record = records[cell.key]

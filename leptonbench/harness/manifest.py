@@ -11,7 +11,7 @@ from leptonbench import __version__
 from leptonbench.errors import StorageError
 from leptonbench.harness.device import resolve_host
 from leptonbench.harness.plan import RunPlan
-from leptonbench.harness.request import RunRequest
+from leptonbench.harness.request import Overrides, RunRequest
 from leptonbench.harness.system import fingerprint, git_state
 from leptonbench.schema import Fingerprint, RunManifest, Settings
 from leptonbench.store import MANIFEST, RunStore
@@ -61,6 +61,7 @@ def new_manifest(request: RunRequest, decided: RunPlan, machine: Fingerprint, ru
                 "rounds": decided.suite.rounds,
                 "duration_s": decided.suite.duration_s,
                 "threads": decided.cells[0].threads,
+                "overrides": request.overrides.model_dump(mode="json"),
                 "seed": request.seed,
                 "model": lasting_path(request.model) if request.model else None,
                 "data": str(request.data.resolve()) if request.data else None,
@@ -99,6 +100,7 @@ def resumed_request(request: RunRequest, store: RunStore) -> RunRequest:
         budget_s=request.budget_s,
         resume=request.resume,
         threads=effective["threads"],
+        overrides=Overrides.model_validate(effective.get("overrides", {})),
         seed=effective["seed"],
         model=effective["model"],
         data=Path(effective["data"]) if effective["data"] else None,

@@ -85,6 +85,7 @@ def _cache_path(job: WorkerJob, data_sha256: str) -> Path:
         "backend": job.cell.backend,
         "versions": {name: package_version(name) for name in packages},
         "threads": job.cell.threads,
+        "options": job.cell.options.model_dump(mode="json"),
         "features": job.features,
         "task": job.task.name,
         "processing": processing_identity(job.task.model_dir),

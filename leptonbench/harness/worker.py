@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leptonbench.backends import BACKENDS, RuntimeOptions, Session
+from leptonbench.backends.base import check_honoured
 from leptonbench.errors import LeptonError, MeasurementError
 from leptonbench.harness.child import limit_memory, main
 from leptonbench.harness.feed import build_task, named_for
@@ -115,10 +116,13 @@ def open_session(job: WorkerJob) -> tuple[Session, float]:
         batches=batch_sizes(job),
         cache=Path(job.cache),
         inspect=job.mode == "score",
+        engine=job.cell.options,
     )
     started = time.perf_counter()
     session = BACKENDS.get(job.cell.backend)().open(job.artifact, options)
-    return session, time.perf_counter() - started
+    opened_s = time.perf_counter() - started
+    check_honoured(job.cell.backend, job.cell.options, session.effective())
+    return session, opened_s
 
 
 def measure(job: WorkerJob, result: dict[str, Any]) -> None:
