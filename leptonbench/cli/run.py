@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from leptonbench.cli import console
-from leptonbench.cli.options import AsJson, parse_duration
+from leptonbench.cli.options import AsJson, GraphLevel, parse_duration, parse_slo, parse_wait
 from leptonbench.cli.report import Language
 from leptonbench.errors import EXIT_INTERRUPTED, EXIT_INVALID, EXIT_OK
 
@@ -38,7 +38,30 @@ def run(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The run's folder; must be new or empty.")] = None,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with an unfinished run.")] = None,
     threads: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Threads an inference may use; default: all cores.")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Threads of one instance; default: all cores, shared by the instances."),
+    ] = None,
+    instances: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Copies of the engine that serve one queue; default: 1.")
+    ] = None,
+    max_batch: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Largest batch that waiting queries are put into.")
+    ] = None,
+    max_wait: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Longest wait for a fuller batch: 2ms; 0 does not wait.")
+    ] = None,
+    graph_optimisation: Annotated[
+        GraphLevel,
+        typer.Option(metavar="LEVEL", help="How far the engine rewrites the graph: off, basic, extended, all."),
+    ] = GraphLevel.ALL,
+    no_arena: Annotated[
+        bool, typer.Option("--no-arena", help="Keep no memory for intermediate tensors between runs.")
+    ] = False,
+    io_binding: Annotated[
+        bool, typer.Option("--io-binding", help="Keep buffers for the outputs between runs.")
+    ] = False,
+    slo: Annotated[
+        str | None, typer.Option(metavar="pN=TIME", help="Latency target in place of the suite's: p99=20ms.")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the order and the arrivals.")] = 0,
     executor: Annotated[str, typer.Option(metavar="NAME", help="Where rounds run.")] = "local",
@@ -54,7 +77,8 @@ def run(
     as_json: AsJson = False,
 ) -> int:
     """Measure a suite and report on it."""
-    from leptonbench.harness.request import RunRequest
+    from leptonbench.harness.request import Overrides, RunRequest
+    from leptonbench.schema import EngineOptions
     from leptonbench.store import find_run
 
     typed = {"workload": workload, "variant": variant, "backend": backend, "device": device, "scenario": scenario}
@@ -67,6 +91,15 @@ def run(
         out=out,
         resume=find_run(resume) if resume else None,
         threads=threads,
+        overrides=Overrides(
+            instances=instances,
+            max_batch=max_batch,
+            max_wait_s=parse_wait(max_wait) if max_wait else None,
+            slo=parse_slo(slo) if slo else None,
+            engine=EngineOptions(
+                graph_optimisation=graph_optimisation.value, arena=not no_arena, io_binding=io_binding
+            ),
+        ),
         seed=seed,
         executor=executor,
         model=model,
