@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from leptonbench.backends import BACKENDS, RuntimeOptions, Session
 from leptonbench.backends.base import check_honoured
 from leptonbench.errors import LeptonError, MeasurementError
+from leptonbench.harness.bench import Bench, time_together
 from leptonbench.harness.child import limit_memory, main
 from leptonbench.harness.feed import build_task, named_for
 from leptonbench.harness.jobs import (
@@ -37,7 +38,7 @@ from leptonbench.meters import select_meter
 from leptonbench.meters.base import Meter
 from leptonbench.schema import Scenario
 from leptonbench.stats.queueing import max_rate
-from leptonbench.tasks import Arrays, Samples, Split, Task, stack
+from leptonbench.tasks import Arrays, Samples, Split, Task
 
 _WARM_RUNS, _WARM_S = 2, 0.2  # at least so many runs of each batch size, and so long in all
 _CALIBRATE_RUNS, _CALIBRATE_S = 3, 0.25  # likewise, to tell LoadGen what latency or rate to expect
@@ -49,46 +50,6 @@ _OFFLINE_HINT = 1.3  # over the fastest calibrated rate: a hint that is too low 
 
 class NonFiniteError(MeasurementError):
     """An output holds a NaN or an infinity."""
-
-
-class Bench:
-    """An opened session with its prepared samples: what LoadGen's systems call.
-
-    Args:
-        session: The engine's.
-        samples: Encoded, each with a batch dimension of one, by the artifact's input names.
-    """
-
-    def __init__(self, session: Session, samples: Sequence[Arrays]) -> None:
-        self.session = session
-        self._samples = samples
-        self.outputs: dict[int, list[NDArray[Any]]] = {}
-
-    @property
-    def count(self) -> int:
-        """Return how many samples are prepared."""
-        return len(self._samples)
-
-    def twin(self, session: Session) -> Bench:
-        """Return another instance over the same samples."""
-        return Bench(session, self._samples)
-
-    def run(self, positions: Sequence[int]) -> None:
-        """Run the samples at these positions as one batch and keep each one's last outputs."""
-        outputs = self.session.run(stack([self._samples[position] for position in positions]))
-        for row, position in enumerate(positions):
-            self.outputs[position] = [output[row : row + 1] for output in outputs]
-
-    def time_batches(self, size: int, *, runs: int, seconds: float) -> list[float]:
-        """Run batches of one size for at least so many runs and seconds; return each one's seconds."""
-        positions = [i % len(self._samples) for i in range(size)]
-        times: list[float] = []
-        ends = time.perf_counter() + seconds
-        while len(times) < runs or time.perf_counter() < ends:
-            started = time.perf_counter_ns()
-            self.run(positions)
-            times.append((time.perf_counter_ns() - started) / 1e9)
-        return times
 
 
 def batch_sizes(job: WorkerJob) -> tuple[int, ...]:
@@ -181,12 +142,12 @@ def _time_decode(task: Task, outputs: list[list[NDArray[Any]]]) -> float:
 
 
 def _measure_load(job: WorkerJob, bench: Bench, result: dict[str, Any]) -> None:
-    """Calibrate, then run LoadGen inside the meter's window."""
-    settings = calibrate(job, bench, result)
+    """Open the further instances, calibrate, then run LoadGen inside the meter's window."""
+    benches = [bench, *more_instances(job, bench)]
+    settings = calibrate(job, benches, result)
     meter, notice = select_meter(job.device, matched=job.device_matched)
     if notice is not None:
         result["notices"].append(notice)
-    benches = [bench, *_more_instances(job, bench)]
     loaded = _run(job, benches, settings, meter)
     result["energy"] = loaded.energy
     result["values"] |= loaded.values
@@ -203,16 +164,17 @@ def _samples_per_query(job: WorkerJob, log: dict[str, Any]) -> int:
     return job.scenario.samples_per_query if job.scenario.kind is Scenario.MULTI_STREAM else 1
 
 
-def _more_instances(job: WorkerJob, first: Bench) -> list[Bench]:
+def more_instances(job: WorkerJob, first: Bench) -> list[Bench]:
     """Open the further instances of a cell that has several; they share the encoded samples."""
     return [first.twin(open_session(job)[0]) for _ in range(job.cell.instances - 1)]
 
 
-def calibrate(job: WorkerJob, bench: Bench, result: dict[str, Any]) -> LoadSettings:
+def calibrate(job: WorkerJob, benches: Sequence[Bench], result: dict[str, Any]) -> LoadSettings:
     """Tell LoadGen what to expect, from a short timed loop; predict the server rate where none is given."""
     kind, scenario = job.scenario.kind, job.scenario
     sizes = batch_sizes(job)
-    timed = {size: bench.time_batches(size, runs=_CALIBRATE_RUNS, seconds=_CALIBRATE_S / len(sizes)) for size in sizes}
+    seconds = _CALIBRATE_S / len(sizes)
+    timed = {size: time_together(benches, size, runs=_CALIBRATE_RUNS, seconds=seconds) for size in sizes}
     largest = float(np.median(timed[sizes[-1]]))
     target_qps = job.target_qps
     if kind is Scenario.SERVER:
@@ -244,7 +206,7 @@ def calibrate(job: WorkerJob, bench: Bench, result: dict[str, Any]) -> LoadSetti
         seed=job.seed + 1000 * job.round_index,
         # Hints on the fast side: a run that outpaces them runs out of queries, or ends before its window.
         expected_latency_s=_STREAM_HINT * largest,
-        expected_qps=_OFFLINE_HINT * sizes[-1] / min(timed[sizes[-1]]),
+        expected_qps=_OFFLINE_HINT * len(benches) * sizes[-1] / min(timed[sizes[-1]]),
         target_qps=target_qps or 1.0,
         latency_target_s=job.latency_target_s,
         samples_per_query=scenario.samples_per_query,
