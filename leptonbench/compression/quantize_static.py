@@ -1,72 +1,210 @@
-"""8-bit weights and activations with ranges fixed beforehand on the calibration split (ONNX Runtime, QDQ)."""
+"""8-bit weights and activations with ranges fixed beforehand on the calibration split (ONNX Runtime's QDQ form)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from leptonbench.compression.base import Context, Options, check_options
+from leptonbench.compression.calibrate import METHODS, Range, Samples, collect_ranges, float_tensors
+from leptonbench.compression.facts import add_facts
+from leptonbench.compression.fold import fold, name_nodes
+from leptonbench.compression.sensitivity import PRODUCTS, Sensitivity, measure
+from leptonbench.errors import UsageError
+
+CHAIN = PRODUCTS | {
+    *("Add", "Relu", "Clip", "LeakyRelu", "Concat", "Split", "Slice", "Pad", "Resize", "Where"),
+    *("MaxPool", "AveragePool", "GlobalAveragePool"),
+    *("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze"),
+}
+"""Operators that keep an 8-bit chain between convolutions unbroken: all have 8-bit kernels or only move codes."""
+_RESIDUAL_NORMS = frozenset({"LayerNormalization", "Softmax", "SkipLayerNormalization"})
+_ALLOWED: dict[str, tuple[Any, ...]] = {
+    "calibration": METHODS,
+    "percentile": (),
+    "samples": (),
+    "per_channel": (True, False),
+    "activations": ("uint8", "int8"),
+    "weights": ("int8", "uint8"),
+    "operators": ("auto", "chain", "products"),
+    "exclude": ("none", "measured"),
+    "exclude_bound": (),
+    "exclude_most": (),
+    "exclude_limit_s": (),
+}
+_SENSITIVITY_SAMPLES = 8
 
 
-class _Reader:
-    """Hand the calibration samples to ONNX Runtime one by one."""
+class _Settings(NamedTuple):
+    """The options, checked and complete."""
 
-    def __init__(self, name: str, samples: Iterator[NDArray[np.float32]]) -> None:
-        self._name = name
-        self._samples = samples
-
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        """Return the next sample, or `None` after the last."""
-        sample = next(self._samples, None)
-        return None if sample is None else {self._name: sample}
+    method: str
+    percentile: float
+    samples: int
+    per_channel: bool
+    activations: str
+    weights: str
+    operators: str
+    exclude: bool
+    bound: float
+    most: int
+    limit_s: float
 
 
 class QuantizeStatic:
-    """Static quantisation to QDQ form, per channel."""
+    """Static quantisation to QDQ form.
+
+    Options:
+        calibration: `minmax`; `percentile` and `entropy` clip outliers.
+        percentile: Share of the magnitudes kept by `percentile`, in percent (99.999).
+        samples: Calibration samples used, at most (128).
+        per_channel: One scale for each output channel of a weight.
+        activations: `uint8`, which x86 multiplies with signed weights; `int8` suits Arm and GPUs, and has no fast
+            kernel in ONNX Runtime on x86.
+        weights: `int8` or `uint8`.
+        operators: `chain` also quantises what lies between products, so that codes pass from one to the next;
+            `products` leaves that in fp32, where residual sums and normalisations want it; `auto` takes `products` for
+            graphs with layer normalisation or softmax.
+        exclude: `measured` leaves the nodes in fp32 that hurt most, until the error of the outputs is `exclude_bound`
+            (0.1 of their standard deviation) or `exclude_most` nodes (4) are out; measuring stops after
+            `exclude_limit_s` (30).
+    """
 
     stage: ClassVar[Literal["module", "graph"]] = "graph"
+    order: ClassVar[int] = 60
     uses_calibration: ClassVar[bool] = True
+    tunes: ClassVar[bool] = False
 
     def apply(self, model: Any, options: Options, context: Context) -> Path:
-        """Return an ONNX file with QuantizeLinear and DequantizeLinear around every quantised operator."""
-        from onnxruntime.quantization import (
-            CalibrationMethod,
-            QuantFormat,
-            QuantType,
-            quant_pre_process,
-            quantize_static,
-        )
+        """Return an ONNX file with QuantizeLinear and DequantizeLinear around every quantised operator.
 
-        check_options(
-            "quantize-static",
-            options,
-            {
-                "calibration": ("minmax", "entropy", "percentile"),
-                "per_channel": (True, False),
-                "activations": ("uint8", "int8"),
-                "weights": ("int8", "uint8"),
-            },
+        Raises:
+            UsageError: If an option is unknown or out of range, or nothing can be calibrated.
+        """
+        import onnx
+
+        settings = _settings(options)
+        folded = fold(Path(model), context.workdir / "folded.onnx")
+        name_nodes(folded)
+        op_types = _op_types(folded, settings.operators)
+        tensors = _activations(folded, op_types)
+        samples = Samples(context.calibration, settings.samples)
+        context.say(f"calibrate ({settings.method})")
+        ranges, count = collect_ranges(
+            folded, sorted(tensors), samples, method=settings.method, percentile=settings.percentile
         )
-        types = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
-        methods = {
-            "minmax": CalibrationMethod.MinMax,
-            "entropy": CalibrationMethod.Entropy,
-            "percentile": CalibrationMethod.Percentile,
+        found = _measure(folded, ranges, settings, op_types, context) if settings.exclude else None
+        quantised = _quantise(folded, ranges, settings, op_types=op_types, excluded=found.excluded if found else ())
+        facts = {
+            "calibration": settings.method,
+            "calibration_samples": count,
+            "operators": "chain" if "Add" in op_types else "products",
+            "products_quantised": sum(node.op_type in PRODUCTS for node in folded.graph.node)
+            - len(found.excluded if found else ()),
         }
-        folded, target = context.workdir / "folded.onnx", context.workdir / "int8-static.onnx"
-        quant_pre_process(str(model), str(folded), skip_symbolic_shape=True)
-        quantize_static(
-            str(folded),
-            str(target),
-            _Reader(context.input_name, context.calibration()),
-            quant_format=QuantFormat.QDQ,
-            per_channel=bool(options.get("per_channel", True)),
-            activation_type=types[str(options.get("activations", "uint8"))],
-            weight_type=types[str(options.get("weights", "int8"))],
-            calibrate_method=methods[str(options.get("calibration", "minmax"))],
-        )
+        add_facts(quantised, "quantize-static", facts | ({"sensitivity": found.facts()} if found else {}))
+        target = context.workdir / "int8-static.onnx"
+        onnx.save(quantised, str(target))
         return target
+
+
+def _settings(options: Options) -> _Settings:
+    check_options("quantize-static", options, _ALLOWED)
+    settings = _Settings(
+        method=str(options.get("calibration", "minmax")),
+        percentile=_number(options, "percentile", 99.999, low=50, high=100),
+        samples=int(_number(options, "samples", 128, low=1, high=100_000)),
+        per_channel=bool(options.get("per_channel", True)),
+        activations=str(options.get("activations", "uint8")),
+        weights=str(options.get("weights", "int8")),
+        operators=str(options.get("operators", "auto")),
+        exclude=options.get("exclude", "none") == "measured",
+        bound=_number(options, "exclude_bound", 0.1, low=0, high=10),
+        most=int(_number(options, "exclude_most", 4, low=1, high=1000)),
+        limit_s=_number(options, "exclude_limit_s", 30, low=1, high=36_000),
+    )
+    if "percentile" in options and settings.method != "percentile":
+        raise UsageError(
+            "`quantize-static` cannot take a percentile here",
+            cause=f"calibration is {settings.method!r}",
+            hint="write calibration: percentile, or leave the option out",
+        )
+    return settings
+
+
+def _number(options: Options, name: str, default: float, *, low: float, high: float) -> float:
+    value = options.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise UsageError(
+            f"`quantize-static` cannot take {name} = {value!r}", hint=f"it takes a number from {low:g} to {high:g}"
+        )
+    return float(value)
+
+
+def _op_types(model: Any, operators: str) -> list[str]:
+    present = {node.op_type for node in model.graph.node}
+    products = operators == "products" or (operators == "auto" and bool(present & _RESIDUAL_NORMS))
+    chosen = present & (PRODUCTS if products else CHAIN)
+    if not chosen & PRODUCTS:
+        raise UsageError(
+            "the model has nothing to quantise",
+            cause=f"its operators are {', '.join(sorted(present))}",
+            hint="static quantisation needs convolutions or matrix products",
+        )
+    return sorted(chosen)
+
+
+def _activations(model: Any, op_types: list[str]) -> set[str]:
+    """Return the fp32 tensors at the quantised operators."""
+    touched = {
+        name for node in model.graph.node if node.op_type in op_types for name in (*node.input, *node.output) if name
+    }
+    return touched & float_tensors(model)
+
+
+def _measure(
+    model: Any, ranges: dict[str, Range], settings: _Settings, op_types: list[str], context: Context
+) -> Sensitivity:
+    context.say("measure which layers 8 bits hurt")
+    return measure(
+        model,
+        ranges,
+        Samples(context.calibration, min(_SENSITIVITY_SAMPLES, settings.samples)),
+        op_types=op_types,
+        activations=settings.activations,
+        per_channel=settings.per_channel,
+        bound=settings.bound,
+        most=settings.most,
+        limit_s=settings.limit_s,
+    )
+
+
+def _quantise(
+    model: Any, ranges: dict[str, Range], settings: _Settings, *, op_types: list[str], excluded: tuple[str, ...]
+) -> Any:
+    """Return the quantised graph, an onnx `ModelProto`."""
+    import numpy as np
+    from onnxruntime.quantization import CalibrationMethod, QuantType
+    from onnxruntime.quantization.calibrate import TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    types = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
+    # The quantizer asks a method only how to read a range, and these are plain ranges whatever found them.
+    data = TensorsData(
+        CalibrationMethod.MinMax,
+        {name: (np.float32(span.low), np.float32(span.high)) for name, span in ranges.items()},
+    )
+    quantizer = QDQQuantizer(
+        model,
+        settings.per_channel,
+        False,  # reduce_range: 7-bit weights; engines are told to use exact kernels instead
+        types[settings.weights],
+        types[settings.activations],
+        data,
+        [],
+        list(excluded),
+        op_types,
+        {},
+    )
+    quantizer.quantize_model()
+    return quantizer.model.model

@@ -1,0 +1,37 @@
+"""A graph made ready for quantisation: constants and normalisations folded, shapes inferred, every node named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def fold(source: Path, scratch: Path) -> Any:
+    """Return a graph with its constants and normalisations folded and its shapes inferred.
+
+    Args:
+        source: The ONNX file.
+        scratch: A path that may be written.
+
+    Returns:
+        An onnx `ModelProto` that carries the facts of the source.
+    """
+    import onnx
+    from onnxruntime.quantization import quant_pre_process
+
+    # Symbolic inference fails on some exported graphs and tells nothing here that plain inference does not.
+    quant_pre_process(str(source), str(scratch), skip_symbolic_shape=True)
+    model = onnx.load(str(scratch))
+    entries = {entry.key: entry.value for entry in onnx.load(str(source), load_external_data=False).metadata_props}
+    kept = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, entries | kept)
+    return model
+
+
+def name_nodes(model: Any) -> None:
+    """Give every node of a graph a name of its own, in place: nodes are left out of a step by name."""
+    taken: set[str] = set()
+    for index, node in enumerate(model.graph.node):
+        if not node.name or node.name in taken:
+            node.name = f"{node.op_type}_{index}"
+        taken.add(node.name)
