@@ -35,14 +35,15 @@ POOL_FROM = 512  # images; below, starting processes costs more than they save
 CHUNK = 32  # images a job: 5 MB of result, small against a process's memory, large against its call overhead
 
 
-def _sense(draws: Draws, planes: Floats) -> NDArray[np.uint8]:
-    """Return what a camera makes of the scene [SIDE, SIDE, 3]: defocus, exposure, tone curve, shot and read noise."""
+def sense(draws: Draws, planes: Floats) -> NDArray[np.uint8]:
+    """Return what a camera makes of a scene [3, side, side], as [side, side, 3]: defocus, exposure, tone curve, shot and read noise."""
     blur = draws.skewed(0.0, 0.25)
     for axis in (1, 2):
         blend(planes, blur, axis)
     planes *= (np.float32(draws.uniform(0.85, 1.15)) * (1 + draws.spread(3) * np.float32(0.04)))[:, None, None]
     np.clip(planes, 0, 1, out=planes)
-    noise = draws.grain(3, SIDE, SIDE) + draws.grain(1, SIDE, SIDE)
+    side = planes.shape[-1]
+    noise = draws.grain(3, side, side) + draws.grain(1, side, side)
     noise *= np.float32(draws.skewed(0.008, 0.05))
     noise *= np.float32(0.4) + planes
     curve = np.float32(draws.uniform(0.0, 0.6))  # a tone curve between linear and about gamma 0.6
@@ -55,14 +56,15 @@ def _sense(draws: Draws, planes: Floats) -> NDArray[np.uint8]:
 
 
 @lru_cache(maxsize=64)
-def _word(split: str) -> int:
+def word_of(split: str) -> int:
+    """Return the 64-bit word that stands for a split in a key."""
     return int.from_bytes(hashlib.sha256(split.encode()).digest()[:8], "little")
 
 
 def label_of(seed: int, split: str, index: int) -> int:
     """Return the class of an image: every six indices hold the six classes once, in an order of their own."""
     order = list(range(len(CLASSES)))
-    draws = Draws(seed, _word(split), index // len(order), 1)
+    draws = Draws(seed, word_of(split), index // len(order), 1)
     for last in range(len(order) - 1, 0, -1):
         other = draws.below(last + 1)
         order[last], order[other] = order[other], order[last]
@@ -77,14 +79,14 @@ def render_located(seed: int, split: str, index: int) -> tuple[NDArray[np.uint8]
         thing, or of the image's own centre. A trainer that crops needs it; nothing that measures may use it.
     """
     label = label_of(seed, split, index)
-    scene = surface(Draws(seed, _word(split), index, 0))
+    scene = surface(Draws(seed, word_of(split), index, 0))
     draws = scene.draws
     if label:
         DEFECTS[CLASSES[label]](scene)
     for _ in range(draws.below(3)):
         BENIGN[draws.below(len(BENIGN))](scene)
     x, y = scene.focus[0] if scene.focus else (0.0, 0.0)
-    return _sense(draws, scene.planes), label, (int(y + SIDE / 2), int(x + SIDE / 2))
+    return sense(draws, scene.planes), label, (int(y + SIDE / 2), int(x + SIDE / 2))
 
 
 def render(seed: int, split: str, index: int) -> tuple[NDArray[np.uint8], int]:

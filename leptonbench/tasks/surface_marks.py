@@ -35,9 +35,16 @@ class Line:
     half_width: Floats
 
 
-def _stroke(scene: Scene, line: Line, tone: float, flank: float = 0.0) -> None:
-    """Multiply light by 1 + `tone` along a line, and by 1 + `flank` beside it, towards the light's side."""
-    view, x, y = scene.window(line.centre, line.length / 2 + float(np.abs(line.path).max()) + 3)
+def stroke(line: Line, x: Floats, y: Floats, tone: float, flank: float = 0.0) -> Floats:
+    """Return by how much a line changes the light, [h, w]: `tone` along it and `flank` beside it.
+
+    Args:
+        line: What is drawn.
+        x: Coordinates [1, w] from the line's centre.
+        y: Coordinates [h, 1], likewise.
+        tone: Relative change of the light on the line.
+        flank: Likewise beside it.
+    """
     c, s = np.float32(line.direction[0]), np.float32(line.direction[1])
     n = len(line.path)
     at = (x * c + y * s) * np.float32(n / line.length) + np.float32(n / 2)
@@ -49,10 +56,17 @@ def _stroke(scene: Scene, line: Line, tone: float, flank: float = 0.0) -> None:
     effect = cover(np.abs(away), width) * np.float32(tone)
     if flank:
         effect += cover(np.abs(away - width - np.float32(0.8)), 0.4) * np.float32(flank)
-    view *= 1 + effect * inside * np.minimum(1, width * 2)
+    change: Floats = effect * inside * np.minimum(1, width * 2)
+    return change
 
 
-def _taper(draws: Draws, n: int, half_width: float) -> Floats:
+def _stroke(scene: Scene, line: Line, tone: float, flank: float = 0.0) -> None:
+    """Multiply light by 1 + `tone` along a line, and by 1 + `flank` beside it, towards the light's side."""
+    view, x, y = scene.window(line.centre, line.length / 2 + float(np.abs(line.path).max()) + 3)
+    view *= 1 + stroke(line, x, y, tone, flank)
+
+
+def taper(draws: Draws, n: int, half_width: float) -> Floats:
     """Return a half-width [n] that wavers and runs out at both ends."""
     t = np.arange(n, dtype=np.float32) * np.float32(2 / n) - 1
     ends = np.minimum(1, (1 - t * t) * 3)
@@ -78,7 +92,7 @@ def _scratch(scene: Scene) -> None:
     for _ in range(1 + draws.below(3) * draws.below(2)):
         length = draws.uniform(60, 170)
         path = curve(draws.spread(5), 256) * np.float32(draws.uniform(0, 0.05) * length)
-        line = Line(centre, direction, length, path, _taper(draws, 256, draws.skewed(0.9, 2.2)))
+        line = Line(centre, direction, length, path, taper(draws, 256, draws.skewed(0.9, 2.2)))
         _stroke(scene, line, tone, -tone * draws.uniform(0, 0.6))
         centre = centre[0] + draws.uniform(-14, 14), centre[1] + draws.uniform(-14, 14)
 
@@ -89,7 +103,7 @@ def _crack(scene: Scene) -> None:
     length, tone = draws.uniform(50, 140), -draws.skewed(0.42, 0.85)
     width, roughness = draws.skewed(0.8, 1.8), draws.uniform(0.6, 1.0)
     path = _zigzag(draws, 256, length, roughness)
-    _stroke(scene, Line((cx, cy), (c, s), length, path, _taper(draws, 256, width)), tone)
+    _stroke(scene, Line((cx, cy), (c, s), length, path, taper(draws, 256, width)), tone)
     for _ in range(1 + draws.below(3)):
         at = draws.below(200) + 28
         along, aside = (at / 256 - 0.5) * length, float(path[at])
@@ -99,7 +113,7 @@ def _crack(scene: Scene) -> None:
         start = cx + along * c - aside * s, cy + along * s + aside * c
         middle = start[0] + bc * reach / 2, start[1] + bs * reach / 2
         branch = _zigzag(draws, 128, reach, roughness)
-        _stroke(scene, Line(middle, (bc, bs), reach, branch, _taper(draws, 128, width * 0.8)), tone * 0.9)
+        _stroke(scene, Line(middle, (bc, bs), reach, branch, taper(draws, 128, width * 0.8)), tone * 0.9)
 
 
 def _fibre(scene: Scene) -> None:

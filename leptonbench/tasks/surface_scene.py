@@ -86,7 +86,7 @@ class Draws:
 
 @dataclass
 class Scene:
-    """One image in the making; `planes` is [3, SIDE, SIDE], `light` the direction that light comes from."""
+    """One square image in the making; `planes` is [3, side, side], `light` the direction that light comes from."""
 
     draws: Draws
     planes: Floats
@@ -94,18 +94,24 @@ class Scene:
     grooves: Point  # direction across the tool marks
     focus: list[Point] = field(default_factory=list)  # centres of what was drawn, the defect first
 
+    @property
+    def side(self) -> int:
+        """Return the image's side in pixels."""
+        return self.planes.shape[-1]
+
     def place(self, margin: float = 30.0) -> Point:
         """Return a centre at least `margin` pixels inside the border, and remember it."""
-        reach = SIDE / 2 - margin
+        reach = self.side / 2 - margin
         centre = self.draws.uniform(-reach, reach), self.draws.uniform(-reach, reach)
         self.focus.append(centre)
         return centre
 
     def window(self, centre: Point, reach: float) -> tuple[Floats, Floats, Floats]:
         """Return a view of the planes around a centre and its coordinates x [1, w] and y [h, 1] from that centre."""
-        left, top = (max(0, min(SIDE - 2, int(c + SIDE / 2 - reach))) for c in centre)
-        right, bottom = (max(2, min(SIDE, int(c + SIDE / 2 + reach) + 1)) for c in centre)
-        axis = np.arange(SIDE, dtype=np.float32) - np.float32((SIDE - 1) / 2)
+        side = self.side
+        left, top = (max(0, min(side - 2, int(c + side / 2 - reach))) for c in centre)
+        right, bottom = (max(2, min(side, int(c + side / 2 + reach) + 1)) for c in centre)
+        axis = np.arange(side, dtype=np.float32) - np.float32((side - 1) / 2)
         x, y = axis[left:right] - np.float32(centre[0]), axis[top:bottom] - np.float32(centre[1])
         return self.planes[:, top:bottom, left:right], x[None, :], y[:, None]
 
@@ -130,10 +136,10 @@ def curve(knots: Floats, length: int) -> Floats:
     return out
 
 
-def cloud(draws: Draws, cells: int) -> Floats:
-    """Return a smooth random field [SIDE, SIDE], within (-1, 1), with `cells` undulations a side."""
-    rows = curve(draws.spread(cells + 3, cells + 3), SIDE)
-    return np.ascontiguousarray(curve(np.ascontiguousarray(rows.T), SIDE))
+def cloud(draws: Draws, cells: int, side: int = SIDE) -> Floats:
+    """Return a smooth random field [side, side], within (-1, 1), with `cells` undulations a side."""
+    rows = curve(draws.spread(cells + 3, cells + 3), side)
+    return np.ascontiguousarray(curve(np.ascontiguousarray(rows.T), side))
 
 
 def blend(values: Floats, share: float, axis: int) -> None:
@@ -189,9 +195,9 @@ def _feed(draws: Draws, u: Floats, pitch: float) -> Floats:
     return ridges
 
 
-def _across(draws: Draws, round_: bool, near: bool) -> tuple[Floats, Floats, Point]:
+def _across(draws: Draws, side: int, *, round_: bool, near: bool) -> tuple[Floats, Floats, Point]:
     """Return coordinates across and along the marks, and the direction across at the centre; arcs if `round_`."""
-    axis = np.arange(SIDE, dtype=np.float32) - np.float32((SIDE - 1) / 2)
+    axis = np.arange(side, dtype=np.float32) - np.float32((side - 1) / 2)
     x, y = axis[None, :], axis[:, None]
     c, s = draws.direction()
     v = y * np.float32(c) - x * np.float32(s)
@@ -202,10 +208,10 @@ def _across(draws: Draws, round_: bool, near: bool) -> tuple[Floats, Floats, Poi
     return np.sqrt(dx * dx + dy * dy) - np.float32(radius), v, (c, s)
 
 
-def _finish(draws: Draws) -> tuple[Floats, Point]:
-    """Return the relief of a machining finish [SIDE, SIDE], about (-1, 1), and the direction across its marks."""
+def _finish(draws: Draws, side: int) -> tuple[Floats, Point]:
+    """Return the relief of a machining finish [side, side], about (-1, 1), and the direction across its marks."""
     kind = draws.below(6)
-    u, v, grooves = _across(draws, round_=kind in (0, 1), near=kind == 1)
+    u, v, grooves = _across(draws, side, round_=kind in (0, 1), near=kind == 1)
     softness = 1 + draws.below(4)
     if kind <= 1:  # milled, turned
         marks = _streaks(draws, u, v, softness, 3) * np.float32(0.6)
@@ -214,7 +220,7 @@ def _finish(draws: Draws) -> tuple[Floats, Point]:
         rows = 2 + draws.below(4) if kind == 2 else 8 + draws.below(14)
         return _streaks(draws, u, v, softness, rows), grooves
     if kind == 4:  # blasted, cast
-        grain = draws.grain(SIDE, SIDE)
+        grain = draws.grain(side, side)
         for axis in (0, 1) * (1 + draws.below(3)):
             blend(grain, 0.25, axis)
         return grain * np.float32(2), grooves
@@ -223,13 +229,13 @@ def _finish(draws: Draws) -> tuple[Floats, Point]:
     return (first + _streaks(draws, u - v * np.float32(tilt), v, softness, 4)) * np.float32(0.6), grooves
 
 
-def surface(draws: Draws) -> Scene:
-    """Return a clean, lit surface."""
-    relief, grooves = _finish(draws)
+def surface(draws: Draws, side: int = SIDE) -> Scene:
+    """Return a clean, lit surface; `TABLE` is long enough for a side of up to 360 pixels."""
+    relief, grooves = _finish(draws, side)
     lx, ly = draws.direction()
-    axis = np.arange(SIDE, dtype=np.float32) * np.float32(2 / SIDE) - 1
+    axis = np.arange(side, dtype=np.float32) * np.float32(2 / side) - 1
     slope = draws.uniform(0, 0.3)
-    lit = cloud(draws, 2 + draws.below(3)) * np.float32(draws.uniform(0.05, 0.3))
+    lit = cloud(draws, 2 + draws.below(3), side) * np.float32(draws.uniform(0.05, 0.3))
     lit += axis[None, :] * np.float32(lx * slope) + axis[:, None] * np.float32(ly * slope)
     dx = axis[None, :] - np.float32(draws.uniform(-1, 1))
     dy = axis[:, None] - np.float32(draws.uniform(-1, 1))
