@@ -28,6 +28,7 @@ R = TypeVar("R", bound=Frozen)
 
 _PREPARE_TIMEOUT_S = 3600.0
 _WORKER = "leptonbench.harness.worker"
+_PROBE = "leptonbench.harness.probe"
 _PREPARE = "leptonbench.harness.prepare"
 
 
@@ -51,7 +52,8 @@ def run_worker(job: WorkerJob, *, timeout_s: float) -> tuple[WorkerResult | None
     folder.mkdir(parents=True, exist_ok=True)
     write_message(folder / JOB_FILE, job)
     (folder / RESULT_FILE).unlink(missing_ok=True)
-    ended = run_child(_WORKER, folder, timeout_s=timeout_s, threads=job.cell.threads)
+    module = _PROBE if job.mode == "probe" else _WORKER
+    ended = run_child(module, folder, timeout_s=timeout_s, threads=job.cell.threads)
     return _read(folder / RESULT_FILE, WorkerResult), ended
 
 

@@ -121,7 +121,7 @@ class WorkerJob(Frozen):
         device_matched: Whether that profile was matched to this CPU, rather than the generic one.
     """
 
-    mode: Literal["performance", "score", "null"]
+    mode: Literal["performance", "score", "null", "probe"]
     cell: CellSpec
     scenario: ScenarioSpec
     artifact: Artifact | None

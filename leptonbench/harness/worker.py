@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -287,20 +287,22 @@ def check_finite(outputs: Any) -> None:
             )
 
 
-MODES: dict[str, Callable[[WorkerJob, dict[str, Any]], None]] = {
+Mode = Callable[[WorkerJob, dict[str, Any]], None]
+
+MODES: dict[str, Mode] = {
     "performance": measure,
     "score": score,
     "null": null_query,
 }
 
 
-def work(folder: Path) -> None:
+def work(folder: Path, modes: Mapping[str, Mode] = MODES) -> None:
     """Read the job, do it, write the result; errors become part of the result."""
     job = WorkerJob.model_validate_json((folder / JOB_FILE).read_text(encoding="utf-8"))
     limit_memory(job.memory_limit_bytes)
     result: dict[str, Any] = {"values": {}, "effective": {}, "notices": []}
     try:
-        MODES[job.mode](job, result)
+        modes[job.mode](job, result)
     except MemoryError as error:
         result |= _failed("out-of-memory", MeasurementError("the engine ran out of memory", cause=str(error)))
     except NonFiniteError as error:
