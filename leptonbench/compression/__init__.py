@@ -11,6 +11,7 @@ TECHNIQUES: Registry[type[Compression]] = Registry(
         "cast": "leptonbench.compression.cast:Cast",
         "quantize-dynamic": "leptonbench.compression.quantize_dynamic:QuantizeDynamic",
         "quantize-static": "leptonbench.compression.quantize_static:QuantizeStatic",
+        "quantize-weights": "leptonbench.compression.quantize_weights:QuantizeWeights",
     },
     group="leptonbench.compression",
 )
