@@ -304,11 +304,11 @@ def compare_with_baseline(record: CellRecord, base: CellRecord, *, theory: Quant
     if record.cell.scenario is Scenario.SERVER:
         verified = record.status is Status.OK and base.status is Status.OK
         rates = record.metrics["throughput"], base.metrics["throughput"]
-        speedup = _rate_ratio(*rates) if verified else Quantity.null("1", "one of the two rates is not verified")
+        speedup = rate_ratio(*rates) if verified else Quantity.null("1", "one of the two rates is not verified")
     return {"speedup": speedup} | ({"theoretical_speedup": theory} if theory else {})
 
 
-def _rate_ratio(mine: Quantity, base: Quantity) -> Quantity:
+def rate_ratio(mine: Quantity, base: Quantity) -> Quantity:
     """Return the ratio of two sustained rates; its range is the search's resolution, which no number of rounds narrows.
 
     Where no higher rate was tried, one step is taken as the bound.

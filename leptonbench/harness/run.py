@@ -124,7 +124,10 @@ class Run:
         cells = self.runnable(self.plan.cells)
         self.measure_null()
         cells = self.score(cells)
-        cells = self.within_budget(cells)
+        return self.complete(self.within_budget(cells))
+
+    def complete(self, cells: list[CellSpec]) -> RunOutcome:
+        """Measure the rounds that are missing and turn everything measured into records."""
         done = {cell.key: self.store.rounds(cell.key) for cell in cells}
         try:
             self.measure(cells, done)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
-from leptonbench.schema import CellSpec, RunManifest, Scenario
+from leptonbench.schema import CellSpec, RunManifest, Scenario, SuiteSpec
 
 _AXES = ("device", "batch", "threads", "instances")
 SCENARIO_ORDER = (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM, Scenario.SERVER, Scenario.OFFLINE)
@@ -20,7 +20,8 @@ def ordered(values: Iterable[str], declared: Sequence[str]) -> tuple[str, ...]:
 class Namer:
     """Name cells of one run; device, batch, threads and instances appear only where two cells differ in nothing else.
 
-    Also gives every cell its page fragment, numbered in the order of `cells`.
+    What was set apart from the defaults always appears: it is not what the names alone stand for. Also gives every cell
+    its page fragment, numbered in the order of `cells`.
     """
 
     def __init__(self, cells: Sequence[CellSpec]) -> None:
@@ -39,14 +40,15 @@ class Namer:
         return self._anchors[cell.key]
 
     def qualifiers(self, cell: CellSpec) -> str:
-        """Return what tells the cell from its siblings beyond variant and backend; empty if nothing does."""
+        """Return what tells the cell from its siblings and the defaults beyond variant and backend; maybe nothing."""
         parts = {
             "device": cell.device,
             "batch": f"b{cell.batch}",
             "threads": f"t{cell.threads}",
             "instances": f"i{cell.instances}",
         }
-        return " ".join(text for axis, text in parts.items() if axis in self._varying[_place(cell)])
+        shown = [text for axis, text in parts.items() if axis in self._varying[_place(cell)]]
+        return " ".join((*shown, *cell.settings_tags))
 
     def short(self, cell: CellSpec) -> str:
         """Return `variant · backend` and the qualifiers, if any."""
@@ -64,4 +66,37 @@ def repeat_command(manifest: RunManifest, cell: CellSpec) -> str:
     words = ["leptonbench", "run", "--suite", manifest.suite.name]
     for option in ("workload", "variant", "backend", "device"):
         words += [f"--{option}", getattr(cell, option)]
-    return shlex.join([*words, "--scenario", cell.scenario.value])
+    cores = manifest.fingerprint.identity.logical_cores
+    words += ["--scenario", cell.scenario.value, *setting_words(cell, manifest.suite, cores=cores)]
+    slo = manifest.settings.effective.get("overrides", {}).get("slo")
+    if slo:
+        words += ["--slo", slo_word(slo["percentile"], slo["seconds"])]
+    return shlex.join(words)
+
+
+def slo_word(percentile: float, seconds: float) -> str:
+    """Return a latency target as the command line takes it: `p99=20ms`."""
+    return f"p{100 * percentile:.6g}={1e3 * seconds:.9g}ms"
+
+
+def setting_words(cell: CellSpec, suite: SuiteSpec, *, cores: int) -> list[str]:
+    """Return the options of `leptonbench run` for what a cell has apart from the defaults.
+
+    Args:
+        cell: The cell.
+        suite: Says what its queue would be by default.
+        cores: Of the machine: the threads of a single instance by default.
+    """
+    words: list[str] = []
+    if cell.threads * cell.instances != cores or cell.instances > 1:
+        words += ["--threads", str(cell.threads)]
+    words += ["--instances", str(cell.instances)] if cell.instances > 1 else []
+    usual = {scenario.kind: scenario.max_batch for scenario in suite.scenarios}
+    if cell.scenario in (Scenario.SERVER, Scenario.OFFLINE) and cell.batch != usual.get(cell.scenario):
+        words += ["--max-batch", str(cell.batch)]
+    if cell.max_wait_s is not None:
+        words += ["--max-wait", f"{1e3 * cell.max_wait_s:.9g}ms"]
+    if cell.options.graph_optimisation != "all":
+        words += ["--graph-optimisation", cell.options.graph_optimisation]
+    words += [] if cell.options.arena else ["--no-arena"]
+    return [*words, "--io-binding"] if cell.options.io_binding else words
