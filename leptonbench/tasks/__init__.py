@@ -6,7 +6,12 @@ from leptonbench.registry import Registry
 from leptonbench.tasks.base import Arrays, Metric, Samples, Split, Task, TaskSetup, stack
 
 TASKS: Registry[type] = Registry(
-    "task", {"inspection": "leptonbench.tasks.inspection:InspectionTask"}, group="leptonbench.tasks"
+    "task",
+    {
+        "inspection": "leptonbench.tasks.inspection:InspectionTask",
+        "tabular": "leptonbench.tasks.tabular:TabularTask",
+    },
+    group="leptonbench.tasks",
 )
 
 __all__ = ["TASKS", "Arrays", "Metric", "Samples", "Split", "Task", "TaskSetup", "stack"]
