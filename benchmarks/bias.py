@@ -67,7 +67,7 @@ def _threads(count: int) -> dict[str, str]:
 def _child(folder: Path) -> None:
     """Measure A B B A on one session and write the two medians."""
     from leptonbench.harness import worker
-    from leptonbench.harness.prepare import build_task
+    from leptonbench.harness.feed import build_task
     from leptonbench.tasks import Split
 
     job = WorkerJob.model_validate_json((folder / JOB_FILE).read_text(encoding="utf-8"))

@@ -25,7 +25,7 @@ from leptonbench.schema import (
 )
 
 DATA = DataSpec(seed=5, calibration=64, evaluation=64)
-QUALITY = QualitySpec(name="top-1", floor=0.9, max_drop=0.02)
+QUALITY = QualitySpec(name="top-1", floor=0.9, relative_floor=0.99)
 
 
 def cell(variant: str = "fp32", backend: str = "onnxruntime", scenario: str = "single-stream", **axes: Any) -> CellSpec:
@@ -128,7 +128,7 @@ def task(model_dir: Path | None, images: Path | None) -> TaskRef:
         name="inspection",
         model_dir=str(model_dir) if model_dir else None,
         data=DATA,
-        images=str(images) if images else None,
+        own=str(images) if images else None,
     )
 
 

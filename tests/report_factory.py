@@ -313,7 +313,7 @@ def _workload(name: str, en: str, zh: str) -> WorkloadSpec:
         task=name,
         model="resnet18",
         data=DataSpec(seed=7, calibration=128, evaluation=600),
-        quality=QualitySpec(name="top-1", floor=0.97, max_drop=0.01),
+        quality=QualitySpec(name="top-1", floor=0.97, relative_floor=0.99),
     )
 
 

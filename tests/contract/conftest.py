@@ -87,8 +87,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
     """Prepare every variant through the harness, as a run does."""
     import torch
 
-    from leptonbench.compression.export import load_classifier
-    from leptonbench.compression.source import resolve_source
+    from leptonbench.tasks.classifier import load_classifier
 
     root = tmp_path_factory.mktemp("contract")
     model = root / "model"
@@ -99,8 +98,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
     result = prepare(job, lambda text: None)
     assert result.failures == {}
     samples = _samples(24, seed=3)
-    module = load_classifier(resolve_source(str(model)))
+    module = load_classifier(model)
     with torch.no_grad():
-        logits = module(torch.from_numpy(samples)).numpy()
+        logits = module(pixel_values=torch.from_numpy(samples))[0].numpy()
     artifacts = {(name, kind): result.artifacts[f"{name}|{kind}"] for name, kind in TARGETS}
     yield Prepared(job, result, artifacts, samples, logits, module)

@@ -33,6 +33,8 @@ def test_a_technique_declares_where_it_works_and_what_it_needs(name: str) -> Non
     technique = TECHNIQUES.get(name)
     assert technique.stage in ("module", "graph")
     assert isinstance(technique.uses_calibration, bool)
+    assert isinstance(technique.tunes, bool)
+    assert technique.order > 0
 
 
 @pytest.mark.parametrize("name", TECHNIQUES.names())
@@ -84,7 +86,7 @@ def test_macs_and_parameters_are_those_that_torch_counts(prepared: Prepared) -> 
 
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        prepared.module(torch.from_numpy(prepared.samples[:1]))
+        prepared.module(pixel_values=torch.from_numpy(prepared.samples[:1]))
     macs = counter.get_total_flops() // 2
     assert macs > 0
     for key, artifact in prepared.artifacts.items():
@@ -126,7 +128,7 @@ def test_an_unknown_class_name_is_refused(prepared: Prepared, tmp_path: Path) ->
     from tests.tiny import make_images
 
     images = make_images(tmp_path / "images", each=2, classes=("blue", "green", "yellow"))
-    reference = prepared.job.task.model_copy(update={"images": str(images)})
+    reference = prepared.job.task.model_copy(update={"own": str(images)})
     with pytest.raises(UsageError, match="classes are not those of the data") as caught:
         prepare(prepared.job.model_copy(update={"task": reference}), lambda text: None)
     assert caught.value.cause == "model: blue, green, red; data: blue, green, yellow"

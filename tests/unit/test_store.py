@@ -199,7 +199,7 @@ def test_a_newer_format_asks_for_an_upgrade(tmp_path: Path, run: Run) -> None:
     assert str(cell) in caught.value.message
     assert "version 99" in caught.value.cause
     assert "upgrade" in caught.value.hint
-    _edit(path / "manifest.json", schema_version=2)
+    _edit(path / "manifest.json", schema_version=store_format.SCHEMA_VERSION + 1)
     with pytest.raises(StorageError, match="newer leptonbench"):
         RunStore.open(path)
 
@@ -217,16 +217,36 @@ def test_an_older_format_is_migrated(tmp_path: Path, run: Run, monkeypatch: pyte
             return document | {"queries": 77}
         return document
 
-    monkeypatch.setattr(store_format, "SCHEMA_VERSION", 2)
-    monkeypatch.setitem(store_format.MIGRATIONS, 1, rename)
+    now = store_format.SCHEMA_VERSION
+    monkeypatch.setattr(store_format, "SCHEMA_VERSION", now + 1)
+    monkeypatch.setitem(store_format.MIGRATIONS, now, rename)
     store = RunStore.open(path)
-    assert store.manifest.schema_version == 2
-    assert store.record(key).schema_version == 2
+    assert store.manifest.schema_version == now + 1
+    assert store.record(key).schema_version == now + 1
     assert store.rounds(key)[0].queries == 77
     assert kinds == ["manifest", "cell", "round"]
-    monkeypatch.delitem(store_format.MIGRATIONS, 1)
+    monkeypatch.delitem(store_format.MIGRATIONS, now)
     with pytest.raises(StorageError, match="too old"):
         RunStore.open(path)
+
+
+def test_a_run_of_the_first_format_is_read(tmp_path: Path, run: Run) -> None:
+    """Its quality floor was in points lost, and an exclusion named one thing an axis or nothing."""
+    path = _stored(tmp_path / "run", run)
+    manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+    manifest["schema_version"] = 1
+    for workload in manifest["workloads"]:
+        del workload["quality"]["relative_floor"]
+        workload["quality"]["max_drop"] = 0.02
+    manifest["suite"]["exclude"] = [
+        {"workload": None, "variant": None, "backend": "torch", "scenario": "server", "reason": "slow"}
+    ]
+    for key in ("latency_targets_s", "relative_floor"):
+        del manifest["suite"][key]
+    (path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    read = RunStore.open(path).manifest
+    assert read.workloads[0].quality.relative_floor == pytest.approx(0.98)
+    assert read.suite.exclude[0].axes == {"backend": ("torch",), "scenario": ("server",)}
 
 
 @pytest.mark.parametrize(

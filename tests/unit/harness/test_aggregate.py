@@ -23,6 +23,7 @@ from leptonbench.schema import (
     Status,
     StepSpec,
 )
+from leptonbench.tasks.top1 import Top1
 from tests.harness_factory import (
     QUALITY,
     artifact,
@@ -284,7 +285,7 @@ def test_speedup_against_nothing_is_null() -> None:
 def test_quality_is_compared_on_the_samples_that_both_answered() -> None:
     base = score([1, 1, 1, 1], [1, 1, 1, 1])
     mine = score([1, 1, 0], [1, 1, 1])
-    delta = quality_delta(mine, base)
+    delta = quality_delta(mine, base, Top1())
     assert delta.value == pytest.approx(-1 / 3)
     assert delta.n == 3 and delta.name == "top-1"
 

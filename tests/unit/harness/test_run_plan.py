@@ -143,7 +143,7 @@ def test_the_quality_floor_is_the_workloads_own_models(tmp_path: Path, text: str
     plan = _plan(tmp_path, text)
     (workload,) = plan.workloads
     assert workload.spec.quality.floor == 0.0
-    assert workload.spec.quality.max_drop == 0.02
+    assert workload.spec.quality.relative_floor == 0.99
     assert [notice.code for notice in plan.notices] == ["own-model"]
 
 
