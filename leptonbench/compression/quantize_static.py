@@ -83,6 +83,8 @@ class QuantizeStatic:
         """
         import onnx
 
+        from onnxruntime.quantization.onnx_model import ONNXModel
+
         settings = _settings(options)
         folded = fold(Path(model), context.workdir / "folded.onnx")
         name_nodes(folded)
@@ -104,7 +106,9 @@ class QuantizeStatic:
         }
         add_facts(quantised, "quantize-static", facts | ({"sensitivity": found.facts()} if found else {}))
         target = context.workdir / "int8-static.onnx"
-        onnx.save(quantised, str(target))
+        ordered = ONNXModel(quantised)
+        ordered.topological_sort()  # the quantiser appends its nodes at the end; the format asks for them in order
+        onnx.save(ordered.model, str(target))
         return target
 
 
