@@ -67,7 +67,8 @@ def _threads(count: int) -> dict[str, str]:
 def _child(folder: Path) -> None:
     """Measure A B B A on one session and write the two medians."""
     from leptonbench.harness import worker
-    from leptonbench.harness.feed import build_task
+    from leptonbench.harness.bench import Bench
+    from leptonbench.harness.feed import build_task, named_for
     from leptonbench.tasks import Split
 
     job = WorkerJob.model_validate_json((folder / JOB_FILE).read_text(encoding="utf-8"))
@@ -76,9 +77,9 @@ def _child(folder: Path) -> None:
     session, _ = worker.open_session(job)
     task = build_task(job.task)
     samples = task.samples(Split.EVALUATION)
-    inputs = [task.encode(samples.raw(i))[None] for i in worker.timed_indices(job, len(samples))]
-    name = job.artifact.inputs[0].name
-    bench = worker.Bench(session, name, inputs)
+    encoded = [task.encode(samples.raw(index)) for index in worker.timed_indices(job, len(samples))]
+    feeds = [named_for(sample, job.artifact.inputs) for sample in encoded]
+    bench = Bench(session, feeds)
     bench.time_batches(1, runs=_WARM_RUNS, seconds=_WARM_S)
     settings = worker.calibrate(job, bench, {"effective": {}})
     latencies: dict[str, list[float]] = {"A": [], "B": []}
@@ -86,7 +87,7 @@ def _child(folder: Path) -> None:
         if kind == "A":
             measured = _loadgen(bench, replace(settings, folder=folder / f"loadgen-{turn}"))
         else:
-            measured = _bare(session, [{name: one} for one in inputs], seconds=job.duration_s)
+            measured = _bare(session, feeds, seconds=job.duration_s)
         latencies[kind] += measured
     medians = {"loadgen_s": statistics.median(latencies["A"]), "bare_s": statistics.median(latencies["B"])}
     (folder / "medians.json").write_text(json.dumps(medians), encoding="utf-8")

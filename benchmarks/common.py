@@ -16,10 +16,10 @@ from typing import Any
 from leptonbench import __version__
 from leptonbench.atomic import write_atomically
 from leptonbench.harness.children import scratch_folder
-from leptonbench.harness.jobs import PrepareResult
+from leptonbench.harness.manifest import new_manifest
 from leptonbench.harness.plan import plan_run
 from leptonbench.harness.request import RunRequest, Silent
-from leptonbench.harness.run import Run, new_manifest
+from leptonbench.harness.run import Run
 from leptonbench.harness.system import fingerprint, git_state
 from leptonbench.schema import CellSpec
 from leptonbench.stats.summary import Interval, round_interval
@@ -113,7 +113,7 @@ def one_cell(
     variant: str, backend: str, scenario: str = "single-stream", *, model: str | None = None, duration_s: float = 2.0
 ) -> Iterator[tuple[Run, CellSpec]]:
     """Give a run of one cell that can make jobs for workers, in a folder that is gone afterwards."""
-    filters: dict[str, tuple[str, ...]] = {"variant": (variant,), "backend": (backend,), "scenario": (scenario,)}
+    filters = {"workload": ("inspection",), "variant": (variant,), "backend": (backend,), "scenario": (scenario,)}
     request = RunRequest(filters=filters, model=model, duration_s=duration_s)
     machine = fingerprint()
     decided = plan_run(request, machine)
@@ -121,5 +121,4 @@ def one_cell(
         manifest = new_manifest(request, decided, machine, "benchmark")
         with RunStore.create(folder / "run", manifest) as store:
             run = Run(request, decided, store, progress=Silent(), started=time.monotonic())
-            run.prepared = {workload.spec.name: PrepareResult() for workload in decided.workloads}
             yield run, decided.cells[0]
