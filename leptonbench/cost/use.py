@@ -29,17 +29,18 @@ class _Hourly(Protocol):
 def utilisation(demand: DemandSpec, *, always_on: bool) -> float:
     """Return the fraction of the paid capacity that answers the demand.
 
-    utilisation = stated use in the demand's hours x demand's hours / paid hours
+    utilisation = stated use at the demand's rate x hours at that rate / paid hours
 
     It does not depend on how fast a unit is: a fleet is as large as the demand needs, and a faster unit makes it
-    smaller. How many whole units that is for one buyer is a question of capacity planning, not of price.
+    smaller. How many whole units that is for one buyer is a question of capacity planning, not of price. With a curve,
+    units that cost money around the clock are enough for the busiest hour and idle in the others; units that are
+    rented by the hour follow the curve.
 
     Args:
         demand: What the buyer needs.
         always_on: Whether units cost money around the clock (owned, reserved) or only while asked (stopped on-demand).
     """
-    used_hours = demand.hours_per_day * demand.days_per_week
-    return demand.utilisation * (used_hours / HOURS_PER_WEEK if always_on else 1.0)
+    return demand.utilisation * (demand.full_hours_per_week / HOURS_PER_WEEK if always_on else 1.0)
 
 
 def cost_per_million(usd_per_hour: _Hourly, throughput: Quantity, *, utilisation: float) -> Quantity:
@@ -95,12 +96,14 @@ def _span(quantity: Quantity) -> tuple[float, float]:
 
 def demand_assumptions(suite: str, demand: DemandSpec, *, date: str) -> tuple[Assumption, ...]:
     """Return the buyer's demand as rows of the list of assumptions; `date` is the day that the suite was read."""
-    rows = (
+    rows = [
         ("demand: rate", demand.rate_per_s, "1/s"),
         ("demand: hours a day", demand.hours_per_day, "h/d"),
         ("demand: days a week", demand.days_per_week, "d/week"),
         ("demand: use of a unit's sustained rate", demand.utilisation, "1"),
-    )
+    ]
+    if demand.working_day is not None:
+        rows.insert(1, ("demand: mean over the week / busiest hour", demand.full_hours_per_week / HOURS_PER_WEEK, "1"))
     return tuple(
         Assumption(name=name, value=value, unit=unit, source=f"suite `{suite}`", date=date, assumed=True)
         for name, value, unit in rows

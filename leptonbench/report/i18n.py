@@ -12,7 +12,7 @@ from markupsafe import Markup
 from leptonbench.errors import StorageError, UsageError
 from leptonbench.paths import data_root
 from leptonbench.schema import METRICS
-from leptonbench.schema.spec import Text
+from leptonbench.schema.demand import Text
 
 LANGUAGES = ("en", "zh")
 HTML_LANG = {"en": "en", "zh": "zh-Hans"}

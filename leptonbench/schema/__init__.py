@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from leptonbench.schema.artifact import Artifact, TensorSpec
+from leptonbench.schema.demand import DemandSpec
 from leptonbench.schema.environment import Fingerprint, Identity, State
 from leptonbench.schema.metrics import METRICS, Direction, MetricSpec
 from leptonbench.schema.quantity import Boundary, Frozen, Provenance, Quantity, weakest
@@ -23,7 +24,6 @@ from leptonbench.schema.spec import (
     CloudPrice,
     CpuMatch,
     DataSpec,
-    DemandSpec,
     DeviceProfile,
     EngineOptions,
     Exclusion,

@@ -7,9 +7,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from leptonbench.schema.demand import DemandSpec, Text
 from leptonbench.schema.quantity import Frozen
-
-Text = dict[Literal["en", "zh"], str]
 
 
 class Scenario(StrEnum):
@@ -83,21 +82,6 @@ class Exclusion(Frozen):
         """Return the names on each axis that the rule restricts."""
         named = {"workload": self.workload, "variant": self.variant, "backend": self.backend, "scenario": self.scenario}
         return {axis: tuple(str(name) for name in names) for axis, names in named.items() if names}
-
-
-class DemandSpec(Frozen):
-    """What the buyer needs.
-
-    Attributes:
-        utilisation: Fraction of its sustained rate that a paid unit is loaded with in the demand's hours; the rest is
-            headroom for peaks and failures.
-    """
-
-    description: Text
-    rate_per_s: float = Field(gt=0)
-    utilisation: float = Field(default=0.7, gt=0, le=1)
-    hours_per_day: float = Field(gt=0, le=24)
-    days_per_week: float = Field(gt=0, le=7)
 
 
 class SuiteSpec(Frozen):

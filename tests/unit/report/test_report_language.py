@@ -13,7 +13,7 @@ from leptonbench.report import i18n, render_report
 from leptonbench.report.i18n import Translator, load_messages
 from leptonbench.report.naming import Namer
 from leptonbench.report.summary import Summariser
-from leptonbench.schema import METRICS, Boundary, Scenario, Status
+from leptonbench.schema import METRICS, Boundary, DemandSpec, Scenario, Status, SuiteSpec
 from tests.report_factory import make_manifest, make_records, make_run, ok_record
 from tests.report_page import Node, parse
 
@@ -109,6 +109,22 @@ def many() -> list[Any]:
     ]
 
 
+def _by_the_hour(suite: SuiteSpec) -> SuiteSpec:
+    """Give a suite a demand by the hour, on working and on other days."""
+    stated = suite.demand.model_dump(exclude={"hours_per_day"})
+    curve = {"working_day": (0.25,) * 12 + (1.0,) * 12, "other_day": (0.125,) * 24}
+    return suite.model_copy(update={"demand": DemandSpec.model_validate(stated | curve)})
+
+
+def test_a_demand_by_the_hour_is_shown() -> None:
+    manifest = make_manifest(make_records())
+    plain = render_report(manifest, make_records())
+    shown = render_report(manifest.model_copy(update={"suite": _by_the_hour(manifest.suite)}), make_records())
+    curve = "25 25 25 25 25 25 25 25 25 25 25 25 100 100"
+    assert curve in shown and curve not in plain
+    assert "The mean over the week is 55 %" in shown  # (6 x 15 + 1 x 3) of 168 hours
+
+
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_every_message_is_used(lang: str, monkeypatch: pytest.MonkeyPatch) -> None:
     catalogues = {name: _Recording(load_messages(name)) for name in ("en", "zh")}
@@ -120,6 +136,8 @@ def test_every_message_is_used(lang: str, monkeypatch: pytest.MonkeyPatch) -> No
             updates = {"git_dirty": False, "workloads": ()}
         if index == 2:
             updates = {"git_commit": None}
+        if index == 3:
+            updates = {"suite": _by_the_hour(manifest.suite)}
         render_report(manifest.model_copy(update=updates), records, lang=lang)
     assert set(catalogues[lang]) - catalogues[lang].used == set()
 
