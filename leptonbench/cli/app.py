@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from leptonbench._version import __version__
 from leptonbench.atomic import storage_error
-from leptonbench.cli import compare, console, doctor, export, report, run, show
+from leptonbench.cli import compare, console, doctor, export, report, run, show, tune
 from leptonbench.cli import list as list_module
 from leptonbench.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, LeptonError, UsageError
 from leptonbench.registry import closest, unknown
@@ -60,6 +60,7 @@ def _root(
 
 
 app.command("run")(run.run)
+app.command("tune")(tune.tune)
 app.command("report")(report.report)
 app.command("show")(show.show)
 app.command("compare")(compare.compare)

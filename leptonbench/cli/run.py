@@ -84,7 +84,7 @@ def run(
     typed = {"workload": workload, "variant": variant, "backend": backend, "device": device, "scenario": scenario}
     request = RunRequest(
         suite=suite,
-        filters={axis: kept for axis, names in typed.items() if (kept := _split(names))},
+        filters={axis: kept for axis, names in typed.items() if (kept := split(names))},
         rounds=rounds,
         duration_s=parse_duration(duration) if duration else None,
         budget_s=parse_duration(budget) if budget else None,
@@ -105,7 +105,7 @@ def run(
         model=model,
         data=data,
         round_timeout_s=parse_duration(round_timeout) if round_timeout else None,
-        passed=_passed(ctx),
+        passed=passed(ctx),
         command=("leptonbench", *sys.argv[1:]),
     )
     if dry_run:
@@ -116,11 +116,12 @@ def run(
     return _finish(outcome, report_lang=None if no_report else lang, as_json=as_json)
 
 
-def _split(names: Names) -> tuple[str, ...]:
+def split(names: Names) -> tuple[str, ...]:
+    """Return the names of a repeatable option, which may also be separated by commas."""
     return tuple(dict.fromkeys(part for name in names or () for part in name.split(",") if part))
 
 
-def _passed(ctx: typer.Context) -> dict[str, Any]:
+def passed(ctx: typer.Context) -> dict[str, Any]:
     """Return the options that the user typed, apart from those that change nothing in the run."""
     typed = {}
     for name, value in ctx.params.items():
@@ -165,7 +166,7 @@ def _finish(outcome: RunOutcome, *, report_lang: str | None, as_json: bool) -> i
 
     if not as_json:
         show_outcome(outcome)
-    path = _write_report(outcome, report_lang) if report_lang else None
+    path = write_page(outcome, report_lang) if report_lang else None
     if as_json:
         console.document(outcome_document(outcome, path))
     else:
@@ -173,7 +174,8 @@ def _finish(outcome: RunOutcome, *, report_lang: str | None, as_json: bool) -> i
     return EXIT_OK if outcome.clean else EXIT_INVALID
 
 
-def _write_report(outcome: RunOutcome, lang: str) -> Path:
+def write_page(outcome: RunOutcome, lang: str) -> Path:
+    """Write the report into the run folder and return its path."""
     from leptonbench.report import write_report
 
     return write_report(outcome.manifest, outcome.records, lang=lang, out=(outcome.path / "report.html").absolute())

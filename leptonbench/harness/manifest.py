@@ -16,7 +16,7 @@ from leptonbench.harness.system import fingerprint, git_state
 from leptonbench.schema import Fingerprint, RunManifest, Settings
 from leptonbench.store import MANIFEST, RunStore
 
-_RESUMABLE = ("budget", "too-few-rounds")  # reasons that more time cures
+RESUMABLE = ("budget", "too-few-rounds")  # reasons that more time cures
 
 
 def discard(path: Path) -> None:
@@ -83,10 +83,16 @@ def resumed_request(request: RunRequest, store: RunStore) -> RunRequest:
     """Return the request that a stored run was started with.
 
     Raises:
-        StorageError: If the run is complete.
+        StorageError: If the run is complete, or is a search.
     """
     manifest = store.manifest
-    unmeasured = any(r.reason is not None and r.reason.code in _RESUMABLE for r in store.records())
+    if "tune" in manifest.settings.effective:
+        raise StorageError(
+            f"run `{manifest.run_id}` is a search for a setting, which does not go on",
+            cause="what it measured last was chosen by what it measured first",
+            hint="search again: `leptonbench tune`, with a larger --budget",
+        )
+    unmeasured = any(r.reason is not None and r.reason.code in RESUMABLE for r in store.records())
     if manifest.finished is not None and not unmeasured:
         raise StorageError(
             f"run `{manifest.run_id}` is complete", hint="start a new run, or `leptonbench report` this one"
