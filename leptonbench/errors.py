@@ -3,6 +3,7 @@
 LeptonError                 exit 2
 ├── UsageError              exit 2   wrong name, wrong option, malformed file
 ├── MeasurementError        exit 3   a measurement is invalid, inconclusive or failed
+├── BudgetSpent             exit 3   no time was left to make something; more time cures it
 ├── NotApplicable           exit 2   a technique that has nothing to work on in this model: its cells are skipped
 ├── PrerequisiteError       exit 4   a device, an optional package or a tool is missing
 └── StorageError            exit 2   a run folder cannot be read or written
@@ -57,6 +58,12 @@ class StorageError(LeptonError):
 
 class MeasurementError(LeptonError):
     """A measurement that failed or cannot be trusted."""
+
+    exit_code = EXIT_INVALID
+
+
+class BudgetSpent(LeptonError):  # noqa: N818 - no defect either
+    """Something that a time budget leaves no room for."""
 
     exit_code = EXIT_INVALID
 

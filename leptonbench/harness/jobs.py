@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from leptonbench.errors import (
+    BudgetSpent,
     LeptonError,
     MeasurementError,
     NotApplicable,
@@ -30,7 +31,7 @@ from leptonbench.schema import (
 
 _KINDS: dict[str, type[LeptonError]] = {
     kind.__name__: kind
-    for kind in (LeptonError, MeasurementError, NotApplicable, PrerequisiteError, StorageError, UsageError)
+    for kind in (BudgetSpent, LeptonError, MeasurementError, NotApplicable, PrerequisiteError, StorageError, UsageError)
 }
 
 
@@ -86,6 +87,7 @@ class PrepareJob(Frozen):
 
     Attributes:
         tune_budget_s: Longest that one variant may be tuned; `None` for a technique's own number of steps.
+        limit_s: After so long nothing more is made, but for variants without steps; `None` makes everything.
     """
 
     model: str
@@ -95,6 +97,7 @@ class PrepareJob(Frozen):
     cache: str
     seed: int = 0
     tune_budget_s: float | None = None
+    limit_s: float | None = None
 
 
 class PrepareResult(Frozen):
@@ -175,6 +178,7 @@ class Score(Frozen):
         reused: Whether it did.
         answers: By sample index.
         targets: By sample index.
+        sample_s: Mean time of one inference, untimed by any rule: for estimates.
     """
 
     group: str
@@ -185,6 +189,7 @@ class Score(Frozen):
     answers: dict[int, Any]
     targets: dict[int, Any]
     effective: dict[str, Any]
+    sample_s: float = 0.0
 
 
 def write_message(path: Path, message: Frozen) -> None:

@@ -9,6 +9,7 @@ import json
 import shutil
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -18,7 +19,7 @@ from leptonbench.compression.base import Tuning
 from leptonbench.compression.facts import read_file_facts
 from leptonbench.compression.recipe import Kept, apply_module_steps, check_order
 from leptonbench.compression.source import ModelSource, hash_files, onnx_files, resolve_source
-from leptonbench.errors import UsageError
+from leptonbench.errors import BudgetSpent, UsageError
 from leptonbench.harness.feed import build_task, named_for
 from leptonbench.harness.jobs import PrepareJob, PrepareTarget
 from leptonbench.harness.system import package_version, processing_identity
@@ -61,6 +62,7 @@ class Kitchen:
         self.reference = job.task.model_copy(update={"model_dir": job.task.model_dir or str(self.source.folder)})
         self.task = build_task(self.reference)
         self.reused: list[str] = []
+        self._ends = None if job.limit_s is None else time.monotonic() + job.limit_s
         self._networks: dict[str, tuple[Network, dict[str, Any]]] = {}
 
     @functools.cached_property
@@ -99,13 +101,19 @@ class Kitchen:
         return hashlib.sha256(self.evaluation.identity.encode()).hexdigest()
 
     def cached(self, inputs: dict[str, Any], file: str, make: Callable[[Path], None]) -> Made:
-        """Return the file made from `inputs`, making it only if it is not there."""
+        """Return the file made from `inputs`, making it only if it is not there.
+
+        Raises:
+            BudgetSpent: If it is not there, and the job's time is up.
+        """
         inputs = {**inputs, "revision": RECIPE_REVISION, "shapes": self.shapes}
         key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
         folder = self.cache / key[:32]
         if (folder / file).exists():
             self.reused.append(key)
             return Made(key, folder / file)
+        if self._ends is not None and time.monotonic() > self._ends and inputs.get("steps") != []:
+            raise BudgetSpent("no time was left to make the model", hint="a larger --budget makes it")
         scratch = Path(tempfile.mkdtemp(prefix="making-", dir=self.cache))
         try:
             make(scratch / file)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from leptonbench.backends import BACKENDS
-from leptonbench.errors import NotApplicable
+from leptonbench.errors import BudgetSpent, NotApplicable
 from leptonbench.harness.children import run_prepare
 from leptonbench.harness.feed import build_task
 from leptonbench.harness.jobs import PrepareJob, PrepareResult, PrepareTarget, TaskRef
@@ -33,8 +33,10 @@ class Pantry:
         self.prepared: dict[str, PrepareResult] = {}
         self._tasks: dict[str, Task] = {}
 
-    def prepare(self, workload: WorkloadPlan, *, threads: int, on_line: Callable[[str], None]) -> None:
-        """Make the artifacts that a workload's cells need, in a child process.
+    def prepare(
+        self, workload: WorkloadPlan, *, threads: int, on_line: Callable[[str], None], limit_s: float | None = None
+    ) -> None:
+        """Make the artifacts that a workload's cells need, in a child process, the suite's first variants first.
 
         Raises:
             LeptonError: If the model or the data themselves cannot be read.
@@ -56,6 +58,7 @@ class Pantry:
             cache=str(self._cache),
             seed=self._seed,
             tune_budget_s=self._tune_budget_s,
+            limit_s=limit_s,
         )
         self.prepared[name] = run_prepare(job, threads=threads, on_line=on_line)
 
@@ -112,6 +115,8 @@ class Pantry:
             message = f"{failure.message}: {failure.cause}" if failure.cause else failure.message
             if failure.kind == NotApplicable.__name__:
                 return skipped_record(cell, Reason(code="not-applicable", message=message, hint=failure.hint))
+            if failure.kind == BudgetSpent.__name__:
+                return skipped_record(cell, Reason(code="budget", message=message, hint=failure.hint))
             reason = Reason(code="prepare", message=message, hint=failure.hint)
             return CellRecord(cell=cell, status=Status.FAILED, reason=reason)
         artifact = self.artifact(cell)

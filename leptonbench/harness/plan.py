@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,7 @@ from leptonbench.backends import BACKENDS, Recipe, Support
 from leptonbench.compression import TECHNIQUES
 from leptonbench.compression.recipe import check_order
 from leptonbench.errors import PrerequisiteError, UsageError
+from leptonbench.harness.budget import round_estimate_s
 from leptonbench.harness.request import LatencyTarget, Overrides, Plan, RunRequest
 from leptonbench.harness.system import cores_available
 from leptonbench.registry import unknown
@@ -33,13 +34,10 @@ from leptonbench.schema import (
 from leptonbench.stats.early_stopping import minimum_queries
 
 _EXECUTORS = ("local",)
-# Seconds that a fresh process needs before its timed window, by engine: for the estimate only, never for a result.
-_START_S = {"torch": 4.0, "torch-compile": 10.0, "onnxruntime": 1.2, "openvino": 1.6}
-_SCORE_S = 0.022  # seconds a sample: for the estimate only
-_PREPARE_S = 45.0
+_SCORE_S = 0.025  # seconds a sample: for the estimate only
+_PREPARE_S = 8.0  # seconds an artifact: likewise
 _BATCHED = (Scenario.SERVER, Scenario.OFFLINE)
 _LATE = 3  # queries that a run certifying a percentile can afford late: at the floor of none, one hiccup fails it
-_SERVER_TRIALS = 1.4  # runs a server cell needs for each round it keeps, typically
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +94,13 @@ class RunPlan:
         """Return a rough time for the whole run, nothing cached."""
         samples = sum(self.scored_samples(cell) for cell in {cell.group: cell for cell in self.cells}.values())
         rounds_s = sum(round_estimate_s(cell, self.suite) for cell in self.cells)
-        return _PREPARE_S * len(self.workloads) + _SCORE_S * samples + rounds_s
+        artifacts = {(cell.workload, cell.variant, BACKENDS.get(cell.backend).format) for cell in self.cells}
+        return _PREPARE_S * len(artifacts) + _SCORE_S * samples + rounds_s
 
     def scored_samples(self, cell: CellSpec) -> int:
         """Return how many evaluation samples give a cell's quality."""
         available = self.workload(cell).spec.data.evaluation
         return min(available, self.suite.quality_samples or available)
-
-
-def round_estimate_s(cell: CellSpec, suite: SuiteSpec) -> float:
-    """Return a rough time for all rounds of a cell."""
-    trials = _SERVER_TRIALS if cell.scenario is Scenario.SERVER else 1.0
-    return suite.rounds * trials * (_START_S.get(cell.backend, 2.0) + 0.8 + 1.1 * suite.duration_s)
 
 
 def plan_run(request: RunRequest, machine: Fingerprint) -> RunPlan:
@@ -326,25 +319,3 @@ def _notices(request: RunRequest, threads: int) -> list[Notice]:
             hint="quality is compared with the fp32 variant on the same samples",
         ),
     ]
-
-
-def fit_budget(
-    cells: Sequence[CellSpec], suite: SuiteSpec, *, left_s: float
-) -> tuple[tuple[CellSpec, ...], tuple[CellSpec, ...], float]:
-    """Cut a run to the time left: first shorter windows (not below half a second), then whole scenarios from the last.
-
-    Returns:
-        The cells kept, the cells dropped, and the window in seconds.
-    """
-    kept = list(cells)
-    dropped: list[CellSpec] = []
-    shorter_s = min(suite.duration_s, max(0.5, suite.duration_s / 2))
-    for scenario in reversed([spec.kind for spec in suite.scenarios]):
-        for duration_s in (suite.duration_s, shorter_s):
-            trial = suite.model_copy(update={"duration_s": duration_s})
-            if sum(round_estimate_s(cell, trial) for cell in kept) <= left_s:
-                return tuple(kept), tuple(dropped), duration_s
-        if len({cell.scenario for cell in kept}) > 1:
-            dropped += [cell for cell in kept if cell.scenario is scenario]
-            kept = [cell for cell in kept if cell.scenario is not scenario]
-    return tuple(kept), tuple(dropped), shorter_s

@@ -9,6 +9,14 @@ from pathlib import Path
 import psutil
 
 from leptonbench.errors import LeptonError, UsageError
+from leptonbench.harness.budget import (
+    PREPARE_SHARE,
+    SCORE_SHARE,
+    Budget,
+    by_importance,
+    fit_budget,
+    round_estimate_s,
+)
 from leptonbench.harness.children import run_worker, scratch_folder
 from leptonbench.harness.device import resolve_host
 from leptonbench.harness.finish import finish_records
@@ -22,7 +30,7 @@ from leptonbench.harness.manifest import (
     run_name,
 )
 from leptonbench.harness.pantry import Pantry
-from leptonbench.harness.plan import RunPlan, WorkloadPlan, fit_budget, plan_run, round_estimate_s, skipped_record
+from leptonbench.harness.plan import RunPlan, WorkloadPlan, plan_run, skipped_record
 from leptonbench.harness.rate import decide
 from leptonbench.harness.request import Plan, Progress, RunOutcome, RunRequest
 from leptonbench.harness.rounds import run_round, schedule, trials
@@ -43,8 +51,6 @@ from leptonbench.store import RunStore
 _TIMEOUT_FACTOR = 10.0  # a round that takes ten times its estimate hangs
 _TIMEOUT_FLOOR_S = 120.0
 _MEMORY_SHARE = 0.9  # of the memory available at the start: a runaway engine fails before the machine swaps
-_SCORE_SHARE = 0.35  # of a budget
-_TUNE_SHARE = 0.3  # likewise
 _STOP_BEFORE_S = 8.0  # left in a budget: no further round is started
 
 
@@ -106,7 +112,7 @@ class Run:
         self.plan = decided
         self.store = store
         self.progress = progress
-        self.started = started
+        self.budget = Budget(request.budget_s, started)
         self.device, self.device_matched = resolve_host(store.manifest.fingerprint.identity)
         self.features = tuple(sorted(cpu_features()))
         self.pantry = Pantry(decided, cache=cache_dir(), seed=request.seed, tune_budget_s=self.tune_budget_s())
@@ -119,8 +125,9 @@ class Run:
         self.progress.plan(self.plan.summary())
         for notice in self.plan.notices:
             self.progress.notice(notice)
-        for workload in self.plan.workloads:
-            self.prepare(workload)
+        for number, workload in enumerate(self.plan.workloads, 1):
+            share = PREPARE_SHARE * number / len(self.plan.workloads)
+            self.prepare(workload, limit_s=self.budget.until_s(share))
         cells = self.runnable(self.plan.cells)
         self.measure_null()
         cells = self.score(cells)
@@ -140,11 +147,16 @@ class Run:
         manifest = self.store.finish()
         return RunOutcome(self.store.path, manifest, tuple(self.store.records()))
 
-    def prepare(self, workload: WorkloadPlan) -> None:
+    def prepare(self, workload: WorkloadPlan, *, limit_s: float | None = None) -> None:
         """Make the artifacts of one workload."""
         self.progress.phase(f"prepare {workload.spec.name}")
         threads = self.plan.cells[0].threads
-        self.pantry.prepare(workload, threads=threads, on_line=lambda line: self.progress.phase(f"prepare: {line}"))
+        self.pantry.prepare(
+            workload,
+            threads=threads,
+            on_line=lambda line: self.progress.phase(f"prepare {workload.spec.name}: {line}"),
+            limit_s=limit_s,
+        )
         for notice in self.pantry.notices(workload):
             self.tell(notice)
 
@@ -197,13 +209,12 @@ class Run:
 
     def left_s(self) -> float | None:
         """Return the seconds left in the budget; `None` without one."""
-        budget = self.request.budget_s
-        return None if budget is None else budget - (time.monotonic() - self.started)
+        return self.budget.left_s()
 
     def tune_budget_s(self) -> float | None:
         """Return how long one variant may be tuned: its part of a budget's share; `None` without a budget."""
-        budget = self.request.budget_s
-        return None if budget is None else budget * _TUNE_SHARE / max(1, len(self.plan.variants))
+        total = self.budget.total_s
+        return None if total is None else PREPARE_SHARE * total / (len(self.plan.workloads) * len(self.plan.variants))
 
     def measure_null(self) -> None:
         """Measure what LoadGen and Python add to a query, once a run."""
@@ -216,28 +227,43 @@ class Run:
             self.store.update(null_query_s=result.values["latency_mean"])
 
     def score(self, cells: Sequence[CellSpec]) -> list[CellSpec]:
-        """Score every group; record the cells of a group that cannot be scored as failed, and return the others."""
-        groups = {cell.group: cell for cell in reversed(cells)}
-        failed: dict[str, Reason] = {}
-        for number, (group, cell) in enumerate(sorted(groups.items()), 1):
-            self.progress.phase(f"score {cell.variant} on {cell.backend}", done=number, total=len(groups))
-            samples = self.plan.scored_samples(cell)
-            job = self.job(cell, mode="score", out=Path(), samples=samples)
-            job = job.model_copy(update={"score_limit_s": self.score_limit_s(len(groups))})
-            data = self.pantry.prepared[cell.workload].data_sha256
-            outcome = score_group(job, data_sha256=data, timeout_s=self.score_timeout_s(cell, samples))
-            if isinstance(outcome, Reason):
-                failed[group] = outcome
-            else:
-                self.scores[group] = outcome
-        for cell in cells:
-            if cell.group in failed:
-                self.store.write_record(CellRecord(cell=cell, status=Status.FAILED, reason=failed[cell.group]))
-        return [cell for cell in cells if cell.group not in failed]
+        """Score every group, the most important first; return the cells that have a score.
 
-    def score_limit_s(self, groups: int) -> float | None:
-        """Return how long each group may be scored: its part of a budget's share; `None` without a budget."""
-        return None if self.request.budget_s is None else self.request.budget_s * _SCORE_SHARE / groups
+        The cells of a group that cannot be scored are recorded as failed, and those of a group that a budget leaves
+        no time for as skipped.
+        """
+        groups = {cell.group: cell for cell in sorted(cells, key=by_importance(self.plan.suite), reverse=True)}
+        missing: dict[str, Reason | None] = {}
+        for number, (group, cell) in enumerate(reversed(groups.items()), 1):
+            words = f"score {cell.workload}, {cell.variant} on {cell.backend}"
+            self.progress.phase(words, done=number, total=len(groups))
+            samples = self.plan.scored_samples(cell)
+            left_s = self.budget.until_s(PREPARE_SHARE + SCORE_SHARE)
+            job = self.job(cell, mode="score", out=Path(), samples=samples)
+            job = job.model_copy(
+                update={"score_limit_s": None if left_s is None else left_s / (len(groups) - number + 1)}
+            )
+            outcome = score_group(
+                job,
+                data_sha256=self.pantry.prepared[cell.workload].data_sha256,
+                timeout_s=self.score_timeout_s(cell, samples),
+                only_cached=left_s == 0 and number > len(self.plan.workloads),
+            )
+            if isinstance(outcome, Score):
+                self.scores[group] = outcome
+            else:
+                missing[group] = outcome
+        for cell in cells:
+            if cell.group in missing:
+                self.without_score(cell, missing[cell.group])
+        return [cell for cell in cells if cell.group not in missing]
+
+    def without_score(self, cell: CellSpec, reason: Reason | None) -> None:
+        """Record a cell whose answers could not be scored; without a reason, it is the budget's."""
+        if reason is None:
+            self.skip_for_budget(cell)
+        else:
+            self.store.write_record(CellRecord(cell=cell, status=Status.FAILED, reason=reason))
 
     def score_timeout_s(self, cell: CellSpec, samples: int) -> float:
         """Return how long scoring may take: half a second a sample beside what a round may take."""
@@ -248,7 +274,8 @@ class Run:
         left = self.left_s()
         if left is None:
             return list(cells)
-        kept, dropped, self.duration_s = fit_budget(cells, self.plan.suite, left_s=left)
+        known = {group: score.sample_s for group, score in self.scores.items()}
+        kept, dropped, self.duration_s = fit_budget(cells, self.plan.suite, left_s=left, sample_s=known)
         for cell in dropped:
             self.skip_for_budget(cell)
         if dropped or self.duration_s < self.plan.suite.duration_s:

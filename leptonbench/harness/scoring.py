@@ -17,14 +17,16 @@ from leptonbench.harness.process import Ended
 from leptonbench.harness.system import package_version, processing_identity
 from leptonbench.schema import Reason
 
-_CACHE_REVISION = 1  # raise when scoring changes
+_CACHE_REVISION = 2  # raise when scoring changes
 
 
-def score_group(job: WorkerJob, *, data_sha256: str, timeout_s: float) -> Score | Reason:
+def score_group(
+    job: WorkerJob, *, data_sha256: str, timeout_s: float, only_cached: bool = False
+) -> Score | Reason | None:
     """Return a group's score, from the cache if artifact, engine, CPU features, threads and data are the same.
 
     Returns:
-        The score, or why there is none.
+        The score, or why there is none; `None` if it is not in the cache and nothing else is asked for.
 
     Raises:
         UsageError: If the user's data cannot be read: no cell of this run could be scored.
@@ -34,6 +36,8 @@ def score_group(job: WorkerJob, *, data_sha256: str, timeout_s: float) -> Score 
     if cached is not None:
         # Another variant, workload or device name may have made the same artifact.
         return cached.model_copy(update={"reused": True, "group": job.cell.group})
+    if only_cached:
+        return None
     with scratch_folder() as folder:
         result, ended = run_worker(job.model_copy(update={"out": str(folder)}), timeout_s=timeout_s)
     if result is not None and result.error is not None and result.error.kind == UsageError.__name__:
@@ -49,6 +53,7 @@ def score_group(job: WorkerJob, *, data_sha256: str, timeout_s: float) -> Score 
         answers=result.answers,
         targets=result.targets,
         effective=result.effective,
+        sample_s=result.values.get("sample_s", 0.0),
     )
     if not result.cut_short:  # one that a budget cut short stands in no other run's way
         path.parent.mkdir(parents=True, exist_ok=True)

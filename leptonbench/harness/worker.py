@@ -241,14 +241,19 @@ def score(job: WorkerJob, result: dict[str, Any]) -> None:
     answers: list[Any] = []
     indices = timed_indices(job, len(samples))
     limit_s = float("inf") if job.score_limit_s is None else job.score_limit_s
+    times: list[float] = []
     started = time.perf_counter()
     for index in indices:
         if len(answers) >= SCORE_FLOOR and time.perf_counter() - started > limit_s:
             break
-        outputs = session.run(named_for(task.encode(samples.raw(index)), job.artifact.inputs))
+        sample = named_for(task.encode(samples.raw(index)), job.artifact.inputs)
+        begun = time.perf_counter()
+        outputs = session.run(sample)
+        times.append(time.perf_counter() - begun)
         check_finite(outputs)
         answers.extend(task.decode(outputs))
     result["cut_short"] = len(answers) < len(indices)
+    result["values"]["sample_s"] = float(np.mean(times))
     indices = indices[: len(answers)]
     targets = [samples.target(index) for index in indices]
     result["quality"] = task.metric.quality(answers, targets)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from leptonbench.errors import PrerequisiteError, UsageError
-from leptonbench.harness.plan import RunPlan, fit_budget, plan_run, round_estimate_s
+from leptonbench.harness.budget import fit_budget, round_estimate_s
+from leptonbench.harness.plan import RunPlan, plan_run
 from leptonbench.harness.request import RunRequest
 from leptonbench.schema import Fingerprint, Status
 from tests.harness_factory import cell, suite
