@@ -19,12 +19,9 @@ from transformers import PreTrainedConfig, PreTrainedModel, ResNetBackbone, ResN
 
 from leptonbench.tasks.network import Network
 
-STRIDE = 4  # pixels of the input a cell of the outputs
-UNIT_PX = 32.0  # a side of which the size output is 0; sizes are natural logarithms, so that int8 has even steps
-
 
 @strict
-class CenterNetConfig(PreTrainedConfig):
+class CenterNetConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     """What a CenterNet is built from; halved widths give a half-width student.
 
     Attributes:
@@ -58,7 +55,7 @@ class ConvUnit(nn.Sequential):
         super().__init__(*layers, *([nn.ReLU()] if relu else []))
 
 
-class CenterNetModel(PreTrainedModel):
+class CenterNetModel(PreTrainedModel):  # type: ignore[no-untyped-call]
     """Three maps at a quarter of the input's sides: heat of each class, log sizes, offsets of the centre."""
 
     config_class = CenterNetConfig
@@ -68,16 +65,9 @@ class CenterNetModel(PreTrainedModel):
     def __init__(self, config: CenterNetConfig) -> None:
         super().__init__(config)
         stem, stages, (fine, coarse) = config.embedding_size, list(config.hidden_sizes), config.neck_sizes
-        self.backbone = ResNetBackbone(
-            ResNetConfig(
-                num_channels=config.num_channels,
-                embedding_size=stem,
-                hidden_sizes=stages,
-                depths=list(config.depths),
-                layer_type="basic",
-                out_features=["stage1", "stage2", "stage3"],
-            )
-        )
+        widths = {"embedding_size": stem, "hidden_sizes": stages, "depths": list(config.depths)}
+        taken: dict[str, Any] = {"out_features": ["stage1", "stage2", "stage3"], "layer_type": "basic", **widths}
+        self.backbone = ResNetBackbone(ResNetConfig(num_channels=config.num_channels, **taken))
         self.top = ConvUnit(stages[2], coarse, 1)
         self.lateral_coarse = ConvUnit(stages[1], coarse, 1, relu=False)
         self.coarse = ConvUnit(coarse, coarse, 3)
@@ -87,10 +77,10 @@ class CenterNetModel(PreTrainedModel):
         self.up = nn.Upsample(scale_factor=2.0, mode="nearest")
         self.relu = nn.ReLU()
         self.heat_unit, self.box_unit = ConvUnit(fine, config.head_size, 3), ConvUnit(fine, config.head_size, 3)
-        self.heat = nn.Conv2d(config.head_size, config.num_labels, 1)
+        self.heat = nn.Conv2d(config.head_size, len(config.id2label or {}), 1)
         self.size = nn.Conv2d(config.head_size, 2, 1)
         self.offset = nn.Conv2d(config.head_size, 2, 1)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -102,7 +92,7 @@ class CenterNetModel(PreTrainedModel):
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
-        if module is getattr(self, "heat", None):
+        if module is getattr(self, "heat", None) and self.heat.bias is not None:
             nn.init.normal_(self.heat.weight, std=0.01)
             nn.init.constant_(self.heat.bias, -4.6)
 

@@ -101,6 +101,23 @@ def _pair(size: Any) -> tuple[int, int]:
     return int(size), int(size)
 
 
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Decode one file to uint8, height x width x 3.
+
+    Raises:
+        UsageError: If it cannot be decoded.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except Exception as error:  # a damaged file makes Pillow raise OSError, SyntaxError, ValueError and others
+        raise UsageError(
+            f"`{path}` cannot be decoded as an image",
+            cause=str(error) or repr(error),
+            hint="remove or replace the file",
+        ) from error
+
+
 class ImageFolder:
     """A user's images, one folder a class; the split is fixed by each file's relative path.
 
@@ -177,16 +194,7 @@ class ImageFolder:
 
     def raw(self, index: int) -> NDArray[np.uint8]:
         """Decode one image to uint8, height x width x 3."""
-        path = self.files[index][0]
-        try:
-            with Image.open(path) as image:
-                return np.asarray(image.convert("RGB"))
-        except Exception as error:  # a damaged file makes Pillow raise OSError, SyntaxError, ValueError and others
-            raise UsageError(
-                f"`{path}` cannot be decoded as an image",
-                cause=str(error) or repr(error),
-                hint="remove or replace the file",
-            ) from error
+        return read_image(self.files[index][0])
 
     def target(self, index: int) -> int:
         """Return the class index: the position of the class folder in alphabetical order."""

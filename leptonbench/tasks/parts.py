@@ -112,7 +112,8 @@ def _lay(bench: Bench, shaper: Shaper, kind: int, radius: float) -> None:
     centre, (c, s) = (draws.uniform(-reach, reach), draws.uniform(-reach, reach)), draws.direction()
     view, x, y = bench.scene.window(centre, radius + 9)
     rows, columns = bench.span(centre, radius + 9)
-    distance, shade = shaper(draws, x * np.float32(c) + y * np.float32(s), y * np.float32(c) - x * np.float32(s), radius)
+    along, across = x * np.float32(c) + y * np.float32(s), y * np.float32(c) - x * np.float32(s)
+    distance, shade = shaper(draws, along, across, radius)
     inside = distance < 0
     if not inside.any() or _hidden(bench, rows, columns, inside):
         return
@@ -122,8 +123,8 @@ def _lay(bench: Bench, shaper: Shaper, kind: int, radius: float) -> None:
     view *= 1 - shadow * np.float32(draws.uniform(0.25, 0.6))
     paint = bench.metal[:, :: 1 - 2 * draws.below(2), :: 1 - 2 * draws.below(2)]
     paint = (paint.transpose(0, 2, 1) if draws.chance(0.5) else paint)[:, rows, columns]
-    down, along = np.gradient(distance)
-    facing = along * np.float32(light[0]) + down * np.float32(light[1])
+    slope_y, slope_x = np.gradient(distance)
+    facing = slope_x * np.float32(light[0]) + slope_y * np.float32(light[1])
     bevel = cover(np.abs(distance + np.float32(1.6)), 1.0) * facing * np.float32(draws.uniform(0.15, 0.6))
     paint = paint * (shade * (1 + bevel) * np.float32(draws.uniform(0.7, 1.3)))
     view += (paint - view) * np.clip(np.float32(0.5) - distance, 0, 1)

@@ -107,7 +107,7 @@ def _folded(x: Floats, y: Floats, mirrors: tuple[Point, ...]) -> tuple[Floats, F
     """Fold the plane over mirrors through the centre, each a direction; what is beyond one comes back before it."""
     x, y = np.abs(x), np.abs(y)
     for c, s in mirrors:
-        beyond = np.maximum(y * np.float32(c) - x * np.float32(s), 0)
+        beyond: Floats = np.maximum(y * np.float32(c) - x * np.float32(s), 0)
         beyond *= np.float32(2)
         x, y = x + beyond * np.float32(s), y - beyond * np.float32(c)
     return x, y
@@ -156,7 +156,8 @@ def plug(draws: Draws, x: Floats, y: Floats, radius: float) -> Shape:
     r = _radius(x, y)
     shade = _groove(r - np.float32(radius * draws.uniform(0.4, 0.7)), 0.6, draws.uniform(0, 0.4))
     if draws.chance(0.4):
-        shade = shade * (1 - np.float32(0.5) * (_box(x, y, (0.0, 0.0), (radius * 0.7, radius * 0.1)) < 0))
+        slot = (_box(x, y, (0.0, 0.0), (radius * 0.7, radius * 0.1)) < 0).astype(np.float32)
+        shade = shade * (1 - np.float32(0.5) * slot)
     return Shape(r - np.float32(radius), shade)
 
 

@@ -36,7 +36,10 @@ CHUNK = 32  # images a job: 5 MB of result, small against a process's memory, la
 
 
 def sense(draws: Draws, planes: Floats) -> NDArray[np.uint8]:
-    """Return what a camera makes of a scene [3, side, side], as [side, side, 3]: defocus, exposure, tone curve, shot and read noise."""
+    """Return what a camera makes of a scene [3, side, side], as [side, side, 3].
+
+    It has defocus, exposure, a tone curve, shot and read noise.
+    """
     blur = draws.skewed(0.0, 0.25)
     for axis in (1, 2):
         blend(planes, blur, axis)

@@ -97,7 +97,7 @@ class Scene:
     @property
     def side(self) -> int:
         """Return the image's side in pixels."""
-        return self.planes.shape[-1]
+        return int(self.planes.shape[-1])
 
     def place(self, margin: float = 30.0) -> Point:
         """Return a centre at least `margin` pixels inside the border, and remember it."""
