@@ -37,6 +37,7 @@ class Outcome:
     Attributes:
         value: In `unit`, with its interval where there is one.
         goal: The most it may be; `None` for a figure that is only told.
+        at_least: The goal is the least it may be instead.
         n: Independent observations behind it.
     """
 
@@ -47,11 +48,16 @@ class Outcome:
     low: float | None = None
     high: float | None = None
     n: int = 1
+    at_least: bool = False
 
     @property
     def met(self) -> bool | None:
         """Return whether the goal is met; `None` without one."""
-        return None if self.goal is None else abs(self.value) <= self.goal
+        return None if self.goal is None else self.meets(self.value)
+
+    def meets(self, value: float) -> bool:
+        """Return whether a value would meet the goal."""
+        return self.goal is None or (value >= self.goal if self.at_least else abs(value) <= self.goal)
 
 
 def of_interval(name: str, values: Sequence[float], unit: str, *, goal: float | None = None) -> Outcome:
@@ -67,7 +73,7 @@ def tell(benchmark: str, outcomes: Sequence[Outcome], **details: Any) -> None:
     rows = [("", "result", "interval", "n", "goal", "met")]
     for one in outcomes:
         span = f"[{one.low:.4g}, {one.high:.4g}]" if one.low is not None and one.high is not None else ""
-        goal = f"<= {one.goal:g} {one.unit}" if one.goal is not None else ""
+        goal = f"{'>=' if one.at_least else '<='} {one.goal:g} {one.unit}" if one.goal is not None else ""
         rows.append((one.name, f"{one.value:.4g} {one.unit}", span, str(one.n), goal, _verdict(one)))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     identity, state = machine.identity, machine.state
@@ -94,7 +100,7 @@ def _verdict(one: Outcome) -> str:
     """Word whether the goal is met, and whether the interval leaves it open."""
     if one.goal is None:
         return ""
-    ends = [abs(end) <= one.goal for end in (one.low, one.high) if end is not None]
+    ends = [one.meets(end) for end in (one.low, one.high) if end is not None]
     return ("yes" if one.met else "no") + (", but the interval is wider" if any(end != one.met for end in ends) else "")
 
 
