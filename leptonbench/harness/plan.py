@@ -125,7 +125,7 @@ def plan_run(request: RunRequest, machine: Fingerprint) -> RunPlan:
         )
     workloads = tuple(_workload(name, request) for name in suite.workloads)
     asked = request.overrides
-    threads = request.threads or max(1, cores_available() // (asked.instances or 1))
+    threads = request.threads or suite.threads or max(1, cores_available() // (asked.instances or 1))
     features = frozenset(machine.identity.cpu_flags)
     cells: list[CellSpec] = []
     skipped: list[CellRecord] = []

@@ -54,6 +54,7 @@ def host_prices(device: DeviceProfile, suite: SuiteSpec, *, threads: int, date: 
     rates = (rented, owned(1.0) if owned else None)
     rows = [row for rate in rates if rate is not None for row in rate.assumptions]
     rows += demand_assumptions(suite.name, suite.demand, date=date)
+    rows += [assumption(f"suite: {name}", fact) for name, fact in suite.assumptions.items()]
     if device.power is not None and owned is None:
         rows += [
             assumption("whole-server power, idle", device.power.idle_w),

@@ -4,7 +4,8 @@ Format history (`SCHEMA_VERSION`):
 
 1   2026-11: first version.
 2   2026-11: a workload's quality floor is a share of fp32's value (`relative_floor`) in place of points lost; a suite's
-    exclusions list several names an axis; a cell may carry engine options; an artifact may carry facts of its steps.
+    exclusions list several names an axis; a cell may carry engine options; an artifact may carry facts of its steps; a
+    suite may give its demand by the hour, its threads and its own assumptions.
 """
 
 from __future__ import annotations

@@ -93,6 +93,8 @@ class SuiteSpec(Frozen):
         latency_target_s: What `latency_percentile` of the answers must not exceed.
         latency_targets_s: Of the workloads whose target is another one.
         relative_floor: Least share of the fp32 variant's quality, in place of the workloads' own.
+        threads: Of one instance, where the suite stands for small devices; `None` shares all cores.
+        assumptions: Figures that the demand and the targets rest on, by name; the report lists them.
     """
 
     name: str
@@ -111,8 +113,10 @@ class SuiteSpec(Frozen):
     latency_targets_s: dict[str, float] = Field(default_factory=dict)
     latency_percentile: float = Field(default=0.90, gt=0, lt=1)
     relative_floor: float | None = Field(default=None, gt=0, le=1)
+    threads: int | None = Field(default=None, ge=1)
     demand: DemandSpec
     region: str
+    assumptions: dict[str, Fact] = Field(default_factory=dict)
 
     def target_s(self, workload: str) -> float:
         """Return a workload's latency target in seconds."""
