@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=BaseModel)
 _Location = Sequence[int | str]
 
+_NAME = re.compile(r"""^name:[ ]*["']?([^"'\n#]+?)["']?[ ]*$""", re.MULTILINE)
 DEVICE_KINDS = ("cpu", "gpu", "fpga", "tpu")
 
 
@@ -36,8 +37,14 @@ def suite_names() -> tuple[str, ...]:
 
 
 def variant_names() -> tuple[str, ...]:
-    """Return the names of the variants that come with leptonbench, sorted."""
-    return _stems(data_root() / "workloads" / "variants")
+    """Return the names of the variants that come with leptonbench, sorted.
+
+    Names are what the files say: a colon (`sparse-2:4`) cannot be in a file's name on every system, and is a hyphen
+    there.
+    """
+    folder = data_root() / "workloads" / "variants"
+    named = (_NAME.search(path.read_text(encoding="utf-8")) for path in folder.glob("*.yaml"))
+    return tuple(sorted(found[1] for found in named if found))
 
 
 def workload_names() -> tuple[str, ...]:
@@ -82,7 +89,7 @@ def load_variant(name: str) -> VariantSpec:
     path = _find("variant", name, variant_names(), pattern="workloads/variants/{}.yaml")
     document = _read(path)
     variant = document.validate(VariantSpec)
-    _check_name(document, variant.name, path.stem)
+    _check_name(document, variant.name.replace(":", "-"), path.stem)
     return variant
 
 
@@ -289,7 +296,7 @@ def _read(path: Path) -> _Document:
 def _find(kind: str, name_or_path: str, names: tuple[str, ...], *, pattern: str) -> Path:
     """Return the file of a name that exists, or of a path that does."""
     if name_or_path in names:
-        return data_root() / pattern.format(name_or_path)
+        return data_root() / pattern.format(name_or_path.replace(":", "-"))
     if "/" not in name_or_path and not name_or_path.endswith((".yaml", ".yml")):
         raise unknown(kind, name_or_path, names)
     path = Path(name_or_path).expanduser()

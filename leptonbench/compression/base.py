@@ -25,12 +25,19 @@ class Tuning:
         checkpoints: Folder that survives an interruption; a technique finds its own last checkpoint there.
         budget_s: Training stops after so long, the learning rate having come down by then; `None` trains the
             technique's full number of steps.
+        score: Gives a network's quality by the task's metric on samples that it is not tuned on, for the record;
+            `None` where nobody asked. Nothing is chosen by it.
     """
 
     lesson: Lesson
     seed: int
     checkpoints: Path
     budget_s: float | None = None
+    score: Callable[[Network], float] | None = None
+
+
+def _unheard(name: str, value: Any) -> None:
+    """Take a fact that nobody keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,8 @@ class Context:
         source: The Hugging Face folder that the model came from.
         workdir: Scratch folder, removed afterwards.
         say: Told what takes long, a line at a time.
+        note: Told facts worth keeping beside the result (what was removed, how far training came), as JSON can hold
+            them.
     """
 
     calibration: Callable[[], Iterator[Arrays]]
@@ -52,6 +61,7 @@ class Context:
     source: Path
     workdir: Path
     say: Callable[[str], None]
+    note: Callable[[str, Any], None] = _unheard
 
 
 class Compression(Protocol):

@@ -8,7 +8,7 @@ from leptonbench.compression.base import Context, Options, check_options
 
 
 class Cast:
-    """Cast a module's weights and buffers to bf16."""
+    """Cast a network's weights and buffers to bf16 or fp16."""
 
     stage: ClassVar[Literal["module", "graph"]] = "module"
     order: ClassVar[int] = 50
@@ -19,5 +19,5 @@ class Cast:
         """Return the module in the type asked for; its inputs then have that type too."""
         import torch
 
-        check_options("cast", options, {"dtype": ("bf16",)})
-        return model.to(torch.bfloat16)
+        check_options("cast", options, {"dtype": ("bf16", "fp16")})
+        return model.to({"bf16": torch.bfloat16, "fp16": torch.float16}[str(options.get("dtype", "bf16"))])

@@ -4,18 +4,59 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leptonbench.compression import TECHNIQUES
-from leptonbench.compression.base import Context
+from leptonbench.compression.base import Context, Tuning
+from leptonbench.compression.source import hash_files
 from leptonbench.errors import UsageError
 from leptonbench.schema import StepSpec
 
 if TYPE_CHECKING:
     from leptonbench.tasks.network import Network
+
+_STUDENT, _CHANNELS, _WEIGHTS, _SHARING, _CAST, _QUANTISING = 10, 20, 30, 40, 50, 60
+# Why one kind of step cannot come after another; the first entry whose two orders match says it.
+_REASONS: tuple[tuple[range, range, str], ...] = (
+    (
+        range(_QUANTISING, 100),
+        range(_QUANTISING),
+        "quantisation writes an ONNX graph of integers, whose weights can neither be trained nor removed any more",
+    ),
+    (
+        range(_CAST, _CAST + 1),
+        range(_CAST),
+        "training and clustering want weights in full precision, and a cast has rounded them",
+    ),
+    (
+        range(_SHARING, _SHARING + 1),
+        range(_SHARING),
+        "tuning would move the weights off their shared values, and a codebook does not fit what is left of a layer",
+    ),
+    (
+        range(_CHANNELS, _SHARING),
+        range(_STUDENT, _STUDENT + 1),
+        "distillation starts a new, narrower network, and what was pruned before would be thrown away",
+    ),
+    (
+        range(_WEIGHTS, _SHARING),
+        range(_CHANNELS, _CHANNELS + 1),
+        "removing channels reads the norms of whole channels and tunes without a mask: the zeros would be lost",
+    ),
+)
+_SAME = {
+    _STUDENT: "a student is made once, of half the width",
+    _CHANNELS: "channels are removed once; ask for the larger share in one step",
+    _WEIGHTS: "both decide which single weights are zero, and the second would undo the first",
+    _SHARING: "a second codebook would only round the first",
+    _CAST: "the weights have one type in the end",
+    _QUANTISING: "the weights are integers already",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,35 +85,162 @@ class Kept:
         if not any(TECHNIQUES.get(step.technique).tunes for step in steps):
             return ""
         parts = [self.source_sha256, self.data, self.seed, self.budget_s, [step.model_dump() for step in steps]]
+        shipped = self._shipped(steps)
+        if shipped is not None:
+            parts.append(hash_files(sorted(shipped.iterdir())))
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def _shipped(self, steps: Sequence[StepSpec]) -> Path | None:
+        from leptonbench.compression.tuned import find_tuned
+
+        for length in _tuned_lengths(steps):
+            found = find_tuned(self.shipped, self.source_sha256, steps[:length])
+            if found is not None:
+                return found
+        return None
+
+    def find(self, steps: Sequence[StepSpec]) -> tuple[Path, str] | None:
+        """Return the folder of exactly these steps and where it is from; `None` if they were not tuned yet."""
+        from leptonbench.compression.tuned import TUNED_FILE, find_tuned
+
+        shipped = find_tuned(self.shipped, self.source_sha256, steps)
+        if shipped is not None:
+            return shipped, "shipped"
+        own = self.place(steps)
+        return (own, "cache") if (own / TUNED_FILE).exists() else None
+
+    def place(self, steps: Sequence[StepSpec]) -> Path:
+        """Return where the result of these steps is kept on this machine."""
+        return self.folder / self.identity(steps)[:32]
+
+
+def _tuned_lengths(steps: Sequence[StepSpec]) -> list[int]:
+    """Return the lengths of the prefixes that end in a technique that tunes, the longest first."""
+    return [index + 1 for index in reversed(range(len(steps))) if TECHNIQUES.get(steps[index].technique).tunes]
 
 
 def check_order(variant: str, steps: Sequence[StepSpec]) -> None:
     """Refuse steps in an order that makes no sense.
 
     Raises:
-        UsageError: Saying which two, and why.
+        UsageError: Saying which two, why, and the order that makes sense.
     """
     orders = [TECHNIQUES.get(step.technique).order for step in steps]
-    for (first, one), (second, other) in zip(
-        zip(steps, orders, strict=True), zip(steps[1:], orders[1:], strict=True), strict=False
-    ):
-        if other <= one:
-            raise UsageError(
-                f"the steps of variant `{variant}` are out of order",
-                cause=f"`{second.technique}` follows `{first.technique}`",
-                hint="write distillation, pruning and sharing before casting and quantisation",
-            )
+    for index, (one, other) in enumerate(zip(orders, orders[1:], strict=False)):
+        if other > one:
+            continue
+        first, second = steps[index].technique, steps[index + 1].technique
+        # Two patterns of zeros share their place among the steps, and neither order of them would do.
+        hint = "leave one of them out"
+        if other < one:
+            sound = sorted(zip(orders, steps, strict=True), key=lambda pair: pair[0])
+            hint = f"the order that works is {', then '.join(step.technique for _, step in sound)}"
+        raise UsageError(
+            f"the steps of variant `{variant}` make no sense in this order",
+            cause=f"`{second}` follows `{first}`: {_reason(one, other)}",
+            hint=hint,
+        )
+
+
+def _reason(first: int, second: int) -> str:
+    if first == second:
+        return _SAME.get(first, "both do the same work")
+    found = (why for earlier, later, why in _REASONS if first in earlier and second in later)
+    return next(found, "it would undo what came before")
 
 
 def apply_module_steps(
     network: Network, steps: Sequence[StepSpec], context: Context, *, kept: Kept
 ) -> tuple[Network, dict[str, Any]]:
-    """Apply the steps on the network, in order.
+    """Apply the steps on the network, in order; what was tuned before, here or by those who ship it, is read.
+
+    Args:
+        network: Uncompressed; it may be changed.
+        steps: Those on the network itself; none is fine.
+        context: What they may use.
+        kept: Where tuned results are, and where new ones go.
 
     Returns:
-        The network, and what the steps found out.
+        The network, and what the steps found out: `steps` (by technique), `tuned` (`shipped`, `cache` or `now`, with
+        seed, data and budget; absent if nothing was tuned) and `stored_bytes` (packed; absent without steps).
+
+    Raises:
+        UsageError: If the tuned weights that ship with the workload are of another model than its own.
     """
-    for step in steps:
-        network = TECHNIQUES.get(step.technique)().apply(network, step.options, context)
-    return network, {}
+    from leptonbench.compression.packing import packed_size
+    from leptonbench.compression.tuned import check_shipped, load_tuned
+
+    if not steps:
+        return network, {}
+    if kept.shipped is not None and _is_own_model(kept.shipped, context.source):
+        check_shipped(kept.shipped, kept.source_sha256)
+    found: dict[str, Any] = {}
+    tuned: dict[str, Any] = {}
+    done = 0
+    for length in _tuned_lengths(steps):
+        place = kept.find(steps[:length])
+        if place is not None:
+            network, document = load_tuned(place[0], context.load_network)
+            found, tuned, done = document["facts"], {"from": place[1], **document["origin"]}, length
+            break
+    for index in range(done, len(steps)):
+        technique = steps[index].technique
+        if TECHNIQUES.get(technique).tunes:
+            network, found = _tune(network, steps[: index + 1], context, kept=kept, found=found)
+            tuned = {"from": "now", **_origin(kept)}
+        else:
+            notes: dict[str, Any] = {}
+            heard = replace(context, note=notes.__setitem__)
+            network = TECHNIQUES.get(technique)().apply(network, steps[index].options, heard)
+            found = {**found, technique: notes}
+    facts: dict[str, Any] = {"steps": found, "stored_bytes": packed_size(network)}
+    return network, facts | ({"tuned": tuned} if tuned else {})
+
+
+def _tune(
+    network: Network, steps: Sequence[StepSpec], context: Context, *, kept: Kept, found: dict[str, Any]
+) -> tuple[Network, dict[str, Any]]:
+    """Apply the last of the steps, which tunes, and keep the result; return it as it will be read again."""
+    from leptonbench.compression.tuned import load_tuned, save_tuned
+
+    place = kept.place(steps)
+    checkpoints = kept.folder / "checkpoints" / place.name
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    notes: dict[str, Any] = {}
+
+    def tuning() -> Tuning:
+        return replace(context.tuning(), checkpoints=checkpoints)
+
+    technique = TECHNIQUES.get(steps[-1].technique)()
+    heard = replace(context, tuning=tuning, note=notes.__setitem__)
+    network = technique.apply(network, steps[-1].options, heard)
+    scratch = Path(tempfile.mkdtemp(prefix="making-", dir=kept.folder))
+    try:
+        save_tuned(
+            scratch,
+            network,
+            source=context.source,
+            source_sha256=kept.source_sha256,
+            steps=steps,
+            origin=_origin(kept),
+            facts={**found, steps[-1].technique: notes},
+            load_network=context.load_network,
+        )
+        scratch.chmod(0o755)  # mkdtemp keeps other users out
+        if not place.exists():
+            scratch.rename(place)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    network, document = load_tuned(place, context.load_network)
+    facts: dict[str, Any] = document["facts"]
+    return network, facts
+
+
+def _origin(kept: Kept) -> dict[str, Any]:
+    return {"seed": kept.seed, "data": kept.data, "budget_s": kept.budget_s}
+
+
+def _is_own_model(shipped: Path, source: Path) -> bool:
+    """Say whether a model is the one that lies beside the tuned weights, in the workload's folder."""
+    return source.resolve().parent == shipped.resolve().parent
