@@ -28,8 +28,9 @@ from leptonbench.catalog import load_variant, load_workload, variant_names
 from leptonbench.compression import TECHNIQUES
 from leptonbench.compression.base import Context, Tuning
 from leptonbench.compression.recipe import Kept, apply_module_steps, check_order
+from leptonbench.compression.shipped import find_tuned
 from leptonbench.compression.source import ModelSource, resolve_source
-from leptonbench.compression.tuned import find_tuned, load_tuned
+from leptonbench.compression.tuned import load_tuned
 from leptonbench.paths import cache_dir
 from leptonbench.schema import DataSpec, StepSpec
 from leptonbench.tasks import TASKS, Arrays, Split, Task, TaskSetup, stack

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from leptonbench.compression import TECHNIQUES
 from leptonbench.compression.base import Context, Tuning
+from leptonbench.compression.shipped import TUNED_FILE, check_shipped, find_tuned
 from leptonbench.compression.source import hash_files
 from leptonbench.errors import UsageError
 from leptonbench.schema import StepSpec
@@ -91,8 +92,6 @@ class Kept:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def _shipped(self, steps: Sequence[StepSpec]) -> Path | None:
-        from leptonbench.compression.tuned import find_tuned
-
         for length in _tuned_lengths(steps):
             found = find_tuned(self.shipped, self.source_sha256, steps[:length])
             if found is not None:
@@ -101,8 +100,6 @@ class Kept:
 
     def find(self, steps: Sequence[StepSpec]) -> tuple[Path, str] | None:
         """Return the folder of exactly these steps and where it is from; `None` if they were not tuned yet."""
-        from leptonbench.compression.tuned import TUNED_FILE, find_tuned
-
         shipped = find_tuned(self.shipped, self.source_sha256, steps)
         if shipped is not None:
             return shipped, "shipped"
@@ -168,7 +165,7 @@ def apply_module_steps(
         UsageError: If the tuned weights that ship with the workload are of another model than its own.
     """
     from leptonbench.compression.packing import packed_size
-    from leptonbench.compression.tuned import check_shipped, load_tuned
+    from leptonbench.compression.tuned import load_tuned
 
     if not steps:
         return network, {}

@@ -7,16 +7,16 @@ clustering them one by one by less than a bin.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from leptonbench.compression.base import Context, Options, check_options
-from leptonbench.compression.prune_weights import weight_names
 from leptonbench.errors import NotApplicable
-from leptonbench.tasks.network import Network
+
+if TYPE_CHECKING:
+    from leptonbench.tasks.network import Network
 
 _ENTRIES = (2, 4, 16, 256)  # what whole bits of an index count
 _BINS = 4096
@@ -43,6 +43,10 @@ class ShareWeights:
         """
         check_options("share-weights", options, {"entries": _ENTRIES})
         entries = int(options.get("entries", 16))
+        import torch
+
+        from leptonbench.compression.masks import weight_names
+
         shared, errors = 0, {}
         for name, weight in weight_names(model).items():
             if weight.numel() < _PER_ENTRY * entries:

@@ -7,20 +7,15 @@ innermost, as channels-last lays them out. Mishra et al., "Accelerating Sparse D
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from leptonbench.compression.base import Context, Options, check_options
-from leptonbench.compression.prune_channels import count
-from leptonbench.compression.prune_weights import tune_masked, weight_names
-from leptonbench.errors import NotApplicable
-from leptonbench.tasks.network import Network
+from leptonbench.compression.options import count
+
+if TYPE_CHECKING:
+    from leptonbench.tasks.network import Network
 
 _STEPS = 120
-_OF = 4
-_KEPT = 2
 
 
 class Sparse24:
@@ -42,44 +37,9 @@ class Sparse24:
             NotApplicable: If no layer has a multiple of four inputs.
         """
         check_options("sparse-2:4", options, {"steps": ()})
+        steps = count("sparse-2:4", options, _STEPS)
+        from leptonbench.compression.masks import pattern_mask, tune_masked
+
         mask, dense = pattern_mask(model)
         context.note("left_dense", dense)
-        return tune_masked(model, mask, count("sparse-2:4", options, _STEPS), "sparse-2:4", context)
-
-
-def pattern_mask(network: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
-    """Return where the two larger of every four neighbouring weights are, and which layers the pattern does not fit.
-
-    Raises:
-        NotApplicable: If it fits none.
-    """
-    mask: dict[str, Tensor] = {}
-    dense: list[str] = []
-    for name, weight in weight_names(network).items():
-        if weight.shape[1] % _OF:  # inputs, of a group where there are groups
-            dense.append(name)
-        else:
-            mask[name] = two_of_four(weight)
-    if not mask:
-        raise NotApplicable(
-            "no layer of this network has a multiple of four inputs",
-            cause=", ".join(dense[:8]) or "it has no convolution or linear layer",
-            hint="prune single weights instead: prune80-unstructured",
-        )
-    return mask, dense
-
-
-def two_of_four(weight: Tensor) -> Tensor:
-    """Return which weights stay: along the inputs (dimension 1), the two of largest magnitude of every four.
-
-    Args:
-        weight: outputs x inputs, or outputs x inputs x a kernel's sides; inputs a multiple of four.
-
-    Returns:
-        Booleans of the weight's shape, two in every four true, also where magnitudes are equal.
-    """
-    last = weight.detach().abs().movedim(1, -1)
-    groups = last.reshape(-1, _OF)
-    kept = torch.zeros_like(groups, dtype=torch.bool)
-    kept.scatter_(1, groups.topk(_KEPT, dim=1).indices, torch.ones_like(groups, dtype=torch.bool))
-    return kept.reshape(last.shape).movedim(-1, 1).contiguous()
+        return tune_masked(model, mask, steps, "sparse-2:4", context)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -22,15 +23,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from leptonbench.compression.distill import copy_settings
 from leptonbench.compression.packing import load_packed, save_packed
+from leptonbench.compression.shipped import TUNED_FILE, TUNED_FORMAT, WEIGHTS_FILE, read_document
 from leptonbench.errors import UsageError
 from leptonbench.schema import StepSpec
 from leptonbench.tasks.network import Network
 
-WEIGHTS_FILE = "weights.safetensors"
-TUNED_FILE = "tuned.json"
-_FORMAT = 1
 _PACKAGES = ("torch", "transformers", "torch-pruning")
 
 LoadNetwork = Callable[[Path, bool], Network]
@@ -66,7 +64,7 @@ def save_tuned(
             (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     save_packed(network, folder / WEIGHTS_FILE)
     document = {
-        "format": _FORMAT,
+        "format": TUNED_FORMAT,
         "source_sha256": source_sha256,
         "steps": [step.model_dump() for step in steps],
         "origin": dict(origin),
@@ -75,6 +73,14 @@ def save_tuned(
         "versions": {name: version(name) for name in _PACKAGES},
     }
     (folder / TUNED_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def copy_settings(source: Path, target: Path) -> None:
+    """Copy what a Hugging Face folder says beside its configuration and weights: pre-processing, tokens."""
+    target.mkdir(parents=True, exist_ok=True)
+    for file in sorted(source.iterdir()):
+        if file.suffix in (".json", ".txt", ".model") and not file.name.endswith(".index.json"):
+            shutil.copyfile(file, target / file.name)
 
 
 def load_tuned(folder: Path, load_network: LoadNetwork) -> tuple[Network, dict[str, Any]]:
@@ -97,56 +103,6 @@ def load_tuned(folder: Path, load_network: LoadNetwork) -> tuple[Network, dict[s
             hint="the folder is damaged or of another version; remove it, so that it is made again",
         ) from error
     return network.eval().requires_grad_(False), document
-
-
-def read_document(folder: Path) -> dict[str, Any]:
-    """Read how a tuned network came about.
-
-    Raises:
-        UsageError: If the file is damaged, or of a format that this version does not know.
-    """
-    path = folder / TUNED_FILE
-    try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if document["format"] != _FORMAT:
-            raise ValueError(f"format {document['format']}, not {_FORMAT}")
-        return document
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"`{path}` cannot be read",
-            cause=str(error) or type(error).__name__,
-            hint="remove the folder, so that it is made again",
-        ) from error
-
-
-def find_tuned(folder: Path | None, source_sha256: str, steps: Sequence[StepSpec]) -> Path | None:
-    """Return the folder inside `folder` that holds exactly these steps on exactly this model; `None` if none does."""
-    wanted = [step.model_dump() for step in steps]
-    for path in sorted(folder.glob(f"*/{TUNED_FILE}")) if folder is not None else []:
-        document = read_document(path.parent)
-        if document["source_sha256"] == source_sha256 and document["steps"] == wanted:
-            return path.parent
-    return None
-
-
-def check_shipped(folder: Path, source_sha256: str) -> None:
-    """Refuse tuned weights of another model than the one they ship with.
-
-    Args:
-        folder: Of a workload's tuned weights, one folder a variant.
-        source_sha256: Of the workload's own model.
-
-    Raises:
-        UsageError: Naming the first that is stale, and how to make it again.
-    """
-    for path in sorted(folder.glob(f"*/{TUNED_FILE}")):
-        found = read_document(path.parent)["source_sha256"]
-        if found != source_sha256:
-            raise UsageError(
-                f"the tuned weights in `{path.parent}` are of another model than the workload's",
-                cause=f"they were made from {found[:12]}, the workload's model is {source_sha256[:12]}",
-                hint=f"python workloads/tune_variants.py --workload {folder.parent.name} --variant {path.parent.name}",
-            )
 
 
 def differing_attributes(plain: nn.Module, tuned: nn.Module) -> dict[str, dict[str, Any]]:
