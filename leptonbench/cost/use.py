@@ -96,15 +96,24 @@ def _span(quantity: Quantity) -> tuple[float, float]:
 
 def demand_assumptions(suite: str, demand: DemandSpec, *, date: str) -> tuple[Assumption, ...]:
     """Return the buyer's demand as rows of the list of assumptions; `date` is the day that the suite was read."""
-    rows = [
+    stated = (
         ("demand: rate", demand.rate_per_s, "1/s"),
         ("demand: hours a day", demand.hours_per_day, "h/d"),
         ("demand: days a week", demand.days_per_week, "d/week"),
         ("demand: use of a unit's sustained rate", demand.utilisation, "1"),
+    )
+    rows = [
+        Assumption(name=name, value=value, unit=unit, source=f"suite `{suite}`", date=date, assumed=True)
+        for name, value, unit in stated
     ]
     if demand.working_day is not None:
-        rows.insert(1, ("demand: mean over the week / busiest hour", demand.full_hours_per_week / HOURS_PER_WEEK, "1"))
-    return tuple(
-        Assumption(name=name, value=value, unit=unit, source=f"suite `{suite}`", date=date, assumed=True)
-        for name, value, unit in rows
-    )
+        mean = Assumption(
+            name="demand: mean over the week / busiest hour",
+            value=demand.full_hours_per_week / HOURS_PER_WEEK,
+            unit="1",
+            source=f"suite `{suite}`" + (f", from {demand.curve_source}" if demand.curve_source else ""),
+            date=date,
+            assumed=demand.curve_source is None,
+        )
+        rows.insert(1, mean)
+    return tuple(rows)

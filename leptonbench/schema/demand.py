@@ -23,6 +23,7 @@ class DemandSpec(Frozen):
         days_per_week: Working days.
         working_day: Share of `rate_per_s` in each hour of a working day, from midnight; the largest share is 1.
         other_day: Likewise of the other days; `None` where they ask for nothing.
+        curve_source: Where the curve was read; `None` where it is assumed.
     """
 
     description: Text
@@ -32,6 +33,7 @@ class DemandSpec(Frozen):
     days_per_week: float = Field(gt=0, le=7)
     working_day: tuple[float, ...] | None = None
     other_day: tuple[float, ...] | None = None
+    curve_source: str | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -48,6 +48,8 @@ def test_the_mean_is_listed_among_the_assumptions() -> None:
     rows = {row.name: row for row in demand_assumptions("office", demand(), date="2026-11-23")}
     mean = rows["demand: mean over the week / busiest hour"]
     assert mean.value == pytest.approx(15 / 168) and mean.assumed
+    published = demand_assumptions("office", demand(curve_source="a table"), date="2026-11-23")[1]
+    assert not published.assumed and published.source == "suite `office`, from a table"
 
 
 def test_it_survives_being_written_and_read() -> None:
