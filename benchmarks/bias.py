@@ -81,7 +81,7 @@ def _child(folder: Path) -> None:
     feeds = [named_for(sample, job.artifact.inputs) for sample in encoded]
     bench = Bench(session, feeds)
     bench.time_batches(1, runs=_WARM_RUNS, seconds=_WARM_S)
-    settings = worker.calibrate(job, bench, {"effective": {}})
+    settings = worker.calibrate(job, [bench], {"effective": {}})
     latencies: dict[str, list[float]] = {"A": [], "B": []}
     for turn, kind in enumerate("ABBA"):
         if kind == "A":

@@ -119,7 +119,8 @@ def one_cell(
     variant: str, backend: str, scenario: str = "single-stream", *, model: str | None = None, duration_s: float = 2.0
 ) -> Iterator[tuple[Run, CellSpec]]:
     """Give a run of one cell that can make jobs for workers, in a folder that is gone afterwards."""
-    filters = {"workload": ("inspection",), "variant": (variant,), "backend": (backend,), "scenario": (scenario,)}
+    filters: dict[str, tuple[str, ...]] = {"workload": ("inspection",), "variant": (variant,)}
+    filters |= {"backend": (backend,), "scenario": (scenario,)}
     request = RunRequest(filters=filters, model=model, duration_s=duration_s)
     machine = fingerprint()
     decided = plan_run(request, machine)
