@@ -275,7 +275,8 @@ class Kitchen:
 
             inputs, outputs, macs, parameters = inspect_graph(made.path, list(self.shapes.values()))
             files = onnx_files(made.path)
-            facts = facts | read_file_facts(made.path)
+            if found := read_file_facts(made.path):
+                facts = {**facts, "steps": {**facts.get("steps", {}), **found}}
         else:
             files = [made.path]
             inputs = tuple(TensorSpec(**spec) for spec in known["inputs"])

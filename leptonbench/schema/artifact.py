@@ -32,7 +32,8 @@ class Artifact(Frozen):
             that is another form than what the engine reads.
         macs: Multiply-accumulates of one sample.
         parameters: Count of weights.
-        facts: What the steps found out: what was pruned or left out, and how the result was tuned.
+        facts: What the steps found out: `steps` by technique (what was pruned or left out), `tuned` (when and on what),
+            `stored_bytes`.
     """
 
     format: Literal["torch-export", "onnx"]
