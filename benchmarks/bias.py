@@ -67,17 +67,17 @@ def _threads(count: int) -> dict[str, str]:
 def _child(folder: Path) -> None:
     """Measure A B B A on one session and write the two medians."""
     from leptonbench.harness import worker
-    from leptonbench.harness.bench import Bench
+    from leptonbench.harness.bench import Bench, open_session, timed_indices
     from leptonbench.harness.feed import build_task, named_for
     from leptonbench.tasks import Split
 
     job = WorkerJob.model_validate_json((folder / JOB_FILE).read_text(encoding="utf-8"))
     if job.artifact is None:
         raise SystemExit("there is no artifact to measure")
-    session, _ = worker.open_session(job)
+    session, _ = open_session(job)
     task = build_task(job.task)
     samples = task.samples(Split.EVALUATION)
-    encoded = [task.encode(samples.raw(index)) for index in worker.timed_indices(job, len(samples))]
+    encoded = [task.encode(samples.raw(index)) for index in timed_indices(job, len(samples))]
     feeds = [named_for(sample, job.artifact.inputs) for sample in encoded]
     bench = Bench(session, feeds)
     bench.time_batches(1, runs=_WARM_RUNS, seconds=_WARM_S)

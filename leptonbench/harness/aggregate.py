@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -333,30 +333,3 @@ def quality_delta(score: Score, base: Score, metric: Metric) -> Quantity:
         [score.answers[i] for i in shared], [base.answers[i] for i in shared], [score.targets[i] for i in shared]
     )
     return _measured(interval, "1", method=interval.method, name=score.quality.name)
-
-
-def gap_notice(record: CellRecord, metrics: Mapping[str, Quantity]) -> Notice | None:
-    """Explain a realised speedup that is far from the theoretical one."""
-    real, theory = metrics.get("speedup"), metrics.get("theoretical_speedup")
-    if real is None or theory is None or real.value is None or theory.value is None or record.artifact is None:
-        return None
-    if 0.8 <= real.value / theory.value <= 1.25:
-        return None
-    return Notice(code="speedup-gap", message=_why_gap(record, real.value, theory.value), hint="")
-
-
-def _why_gap(record: CellRecord, real: float, theory: float) -> str:
-    sums = f"realised {real:.2f}x against {theory:.2f}x in theory"
-    techniques = {step.technique for step in record.artifact.recipe} if record.artifact else set()
-    if "quantize-dynamic" in techniques:
-        return (
-            f"{sums}: each activation's range is found at run time, and between integer layers values go back to float"
-        )
-    accumulation = str(record.settings.effective.get("int8_accumulation", ""))
-    if accumulation.startswith("exact"):
-        return f"{sums}: without VNNI the engine widens 8-bit products exactly, which costs instructions"
-    if real > theory:
-        return f"{sums}: narrower data also needs less memory traffic, which a count of arithmetic leaves out"
-    return (
-        f"{sums}: layers that are not convolutions, quantisation steps and memory traffic do not shrink with precision"
-    )

@@ -1,4 +1,4 @@
-"""An opened session over prepared samples, and how long its batches take, alone or beside other instances."""
+"""A session opened on a job's artifact, over prepared samples; how long its batches take, alone or with others."""
 
 from __future__ import annotations
 
@@ -6,13 +6,22 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leptonbench.backends import Session
+from leptonbench.backends import BACKENDS, RuntimeOptions, Session
+from leptonbench.backends.base import check_honoured
+from leptonbench.errors import MeasurementError
+from leptonbench.harness.jobs import WorkerJob
+from leptonbench.schema import Scenario
 from leptonbench.tasks import Arrays, stack
+
+
+class NonFiniteError(MeasurementError):
+    """An output holds a NaN or an infinity."""
 
 
 class Bench:
@@ -85,3 +94,60 @@ def time_together(benches: Sequence[Bench], size: int, *, runs: int, seconds: fl
     if first is not None:
         raise first
     return [float(value) for value in np.concatenate([future.result() for future in futures])]
+
+
+def batch_sizes(job: WorkerJob) -> tuple[int, ...]:
+    """Return every batch size that the scenario puts to the engine, apart from an offline query's last remainder."""
+    if job.scenario.kind is Scenario.SINGLE_STREAM or job.mode == "score":
+        return (1,)
+    if job.scenario.kind is Scenario.MULTI_STREAM:
+        return (job.scenario.samples_per_query,)
+    if job.scenario.kind is Scenario.OFFLINE:
+        return (job.scenario.max_batch,)
+    return tuple(range(1, job.scenario.max_batch + 1))
+
+
+def open_session(job: WorkerJob, *, profile: bool = False) -> tuple[Session, float]:
+    """Open the cell's artifact in its engine, to be timed or to be profiled.
+
+    Returns:
+        The session, and the seconds from the engine's import to a session that can run.
+    """
+    if job.artifact is None:
+        raise ValueError("a cell that is measured has an artifact")
+    options = RuntimeOptions(
+        threads=job.cell.threads,
+        features=frozenset(job.features),
+        batches=batch_sizes(job),
+        cache=Path(job.cache),
+        inspect=job.mode == "score",
+        engine=job.cell.options,
+        profile=profile,
+    )
+    started = time.perf_counter()
+    session = BACKENDS.get(job.cell.backend)().open(job.artifact, options)
+    opened_s = time.perf_counter() - started
+    check_honoured(job.cell.backend, job.cell.options, session.effective())
+    return session, opened_s
+
+
+def timed_indices(job: WorkerJob, count: int) -> list[int]:
+    """Return which evaluation samples this job runs: another part of one fixed shuffle each round."""
+    order = np.random.default_rng(job.seed).permutation(count)
+    start = job.round_index * job.samples
+    return [int(order[(start + i) % count]) for i in range(min(job.samples, count))]
+
+
+def check_finite(outputs: Any) -> None:
+    """Refuse outputs that are not numbers.
+
+    Raises:
+        NonFiniteError: On the first NaN or infinity.
+    """
+    for output in outputs:
+        if np.issubdtype(output.dtype, np.floating) and not np.isfinite(output).all():
+            raise NonFiniteError(
+                "the model returned a non-finite output",
+                cause="an output holds NaN or infinity",
+                hint="check the artifact's calibration and precision; the speed of wrong answers is not reported",
+            )

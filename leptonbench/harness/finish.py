@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -12,9 +13,9 @@ from leptonbench.harness.aggregate import (
     certain,
     clears,
     compare_with_baseline,
-    gap_notice,
     quality_delta,
 )
+from leptonbench.harness.causes import Evidence, Side, explain, wants_explanation
 from leptonbench.harness.jobs import Score
 from leptonbench.harness.plan import RunPlan, skipped_record
 from leptonbench.harness.pricing import host_prices, price_cell
@@ -24,6 +25,7 @@ from leptonbench.paths import data_root
 from leptonbench.schema import (
     METRICS,
     Artifact,
+    Cause,
     CellRecord,
     CellSpec,
     IsaTable,
@@ -185,15 +187,40 @@ def with_baseline(record: CellRecord, siblings: Siblings, *, flags: tuple[str, .
         meets_quality = both(meets_quality, clears(delta, allowed))
         if not certain(delta, allowed):
             notices.append(_uncertain(delta, allowed, siblings.relative_floor))
-    if (gap := gap_notice(record, metrics)) is not None:
-        notices.append(gap)
     return record.model_copy(
         update={
             "metrics": in_order(metrics),
             "warnings": (*record.warnings, *notices),
+            "causes": causes(record, metrics, siblings, flags=flags),
             "meets_quality": meets_quality,
         }
     )
+
+
+def causes(
+    record: CellRecord, metrics: Mapping[str, Quantity], siblings: Siblings, *, flags: tuple[str, ...]
+) -> tuple[Cause, ...]:
+    """Return why a variant's speed is what it is, where that calls for a reason."""
+    base, score, base_score = siblings.base, siblings.score, siblings.base_score
+    if base is None or score is None or base_score is None or base.cell.key == record.cell.key:
+        return ()
+    if not wants_explanation(metrics.get("speedup"), metrics.get("theoretical_speedup")):
+        return ()
+    evidence = Evidence(
+        base=_side(base, base_score),
+        variant=_side(record, score),
+        techniques=tuple(step.technique for step in record.artifact.recipe) if record.artifact else (),
+        machine=platform.machine(),
+        features=frozenset(flags),
+        options={step.technique: step.options for step in record.artifact.recipe} if record.artifact else {},
+    )
+    return tuple(explain(evidence))
+
+
+def _side(record: CellRecord, score: Score) -> Side:
+    artifact = record.artifact
+    macs, precision = (artifact.macs, artifact.precision) if artifact else (0, "fp32")
+    return Side.of(macs, precision, score.effective, score.profile)
 
 
 def _uncertain(delta: Quantity, allowed: float, relative_floor: float) -> Notice:

@@ -159,6 +159,7 @@ class WorkerResult(Frozen):
     answers: dict[int, Any] = Field(default_factory=dict)
     targets: dict[int, Any] = Field(default_factory=dict)
     quality: Quantity | None = None
+    profile: dict[str, Any] = Field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
     error: Failure | None = None
     error_code: str = ""
@@ -179,6 +180,7 @@ class Score(Frozen):
         answers: By sample index.
         targets: By sample index.
         sample_s: Mean time of one inference, untimed by any rule: for estimates.
+        profile: The engine's own account of one inference, by kind of operator; empty where it gives none.
     """
 
     group: str
@@ -190,6 +192,7 @@ class Score(Frozen):
     targets: dict[int, Any]
     effective: dict[str, Any]
     sample_s: float = 0.0
+    profile: dict[str, Any] = Field(default_factory=dict)
 
 
 def write_message(path: Path, message: Frozen) -> None:

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from leptonbench.harness.bench import Bench, time_together
+from leptonbench.harness.bench import Bench, check_finite, open_session, time_together, timed_indices
 from leptonbench.harness.child import main
 from leptonbench.harness.feed import build_task, named_for
 from leptonbench.harness.jobs import WorkerJob
 from leptonbench.harness.system import peak_memory_bytes
-from leptonbench.harness.worker import check_finite, more_instances, open_session, timed_indices, work
+from leptonbench.harness.worker import more_instances, work
 from leptonbench.tasks import Arrays, Split
 
 SERVICE = "service_samples_s"  # in `effective`: seconds of each batch, by size

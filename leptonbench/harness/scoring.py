@@ -54,6 +54,7 @@ def score_group(
         targets=result.targets,
         effective=result.effective,
         sample_s=result.values.get("sample_s", 0.0),
+        profile=result.profile,
     )
     if not result.cut_short:  # one that a budget cut short stands in no other run's way
         path.parent.mkdir(parents=True, exist_ok=True)

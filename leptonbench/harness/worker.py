@@ -15,17 +15,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from leptonbench.backends import BACKENDS, RuntimeOptions, Session
-from leptonbench.backends.base import check_honoured
 from leptonbench.errors import LeptonError, MeasurementError
-from leptonbench.harness.bench import Bench, time_together
+from leptonbench.harness.answers import score
+from leptonbench.harness.bench import (
+    Bench,
+    NonFiniteError,
+    batch_sizes,
+    check_finite,
+    open_session,
+    time_together,
+    timed_indices,
+)
 from leptonbench.harness.child import limit_memory, main
 from leptonbench.harness.feed import build_task, named_for
 from leptonbench.harness.jobs import (
     JOB_FILE,
     LATENCIES_FILE,
     RESULT_FILE,
-    SCORE_FLOOR,
     Failure,
     WorkerJob,
     WorkerResult,
@@ -46,44 +52,6 @@ _PROCESSING_REPEATS = 16  # samples whose pre- and post-processing is timed
 _MAX_SERVER_S = 8  # windows: a rate that needs longer for the fewest queries is of no use to a buyer
 _STREAM_HINT = 0.5  # of the calibrated latency: LoadGen then generates four times the queries that it should need
 _OFFLINE_HINT = 1.3  # over the fastest calibrated rate: a hint that is too low leaves the window too short
-
-
-class NonFiniteError(MeasurementError):
-    """An output holds a NaN or an infinity."""
-
-
-def batch_sizes(job: WorkerJob) -> tuple[int, ...]:
-    """Return every batch size that the scenario puts to the engine, apart from an offline query's last remainder."""
-    if job.scenario.kind is Scenario.SINGLE_STREAM or job.mode == "score":
-        return (1,)
-    if job.scenario.kind is Scenario.MULTI_STREAM:
-        return (job.scenario.samples_per_query,)
-    if job.scenario.kind is Scenario.OFFLINE:
-        return (job.scenario.max_batch,)
-    return tuple(range(1, job.scenario.max_batch + 1))
-
-
-def open_session(job: WorkerJob) -> tuple[Session, float]:
-    """Open the cell's artifact in its engine.
-
-    Returns:
-        The session, and the seconds from the engine's import to a session that can run.
-    """
-    if job.artifact is None:
-        raise ValueError("a cell that is measured has an artifact")
-    options = RuntimeOptions(
-        threads=job.cell.threads,
-        features=frozenset(job.features),
-        batches=batch_sizes(job),
-        cache=Path(job.cache),
-        inspect=job.mode == "score",
-        engine=job.cell.options,
-    )
-    started = time.perf_counter()
-    session = BACKENDS.get(job.cell.backend)().open(job.artifact, options)
-    opened_s = time.perf_counter() - started
-    check_honoured(job.cell.backend, job.cell.options, session.effective())
-    return session, opened_s
 
 
 def measure(job: WorkerJob, result: dict[str, Any]) -> None:
@@ -112,13 +80,6 @@ def measure(job: WorkerJob, result: dict[str, Any]) -> None:
     answers = {indices[position]: task.decode(outputs)[0] for position, outputs in sorted(bench.outputs.items())}
     result["answers"] = answers
     session.close()
-
-
-def timed_indices(job: WorkerJob, count: int) -> list[int]:
-    """Return which evaluation samples this job runs: another part of one fixed shuffle each round."""
-    order = np.random.default_rng(job.seed).permutation(count)
-    start = job.round_index * job.samples
-    return [int(order[(start + i) % count]) for i in range(min(job.samples, count))]
 
 
 def _encode(task: Task, samples: Samples, indices: Sequence[int]) -> tuple[list[Arrays], float]:
@@ -230,38 +191,6 @@ def _run(job: WorkerJob, benches: list[Bench], settings: LoadSettings, meter: Me
     return run_loadgen(system, settings, sample_count=benches[0].count, failures=failures, meter=meter)
 
 
-def score(job: WorkerJob, result: dict[str, Any]) -> None:
-    """Answer the evaluation samples once each, in the engine and with the settings that are timed."""
-    session, _ = open_session(job)
-    result["effective"] = session.effective()
-    task = build_task(job.task)
-    samples = task.samples(Split.EVALUATION)
-    if job.artifact is None:
-        raise ValueError("a cell that is scored has an artifact")
-    answers: list[Any] = []
-    indices = timed_indices(job, len(samples))
-    limit_s = float("inf") if job.score_limit_s is None else job.score_limit_s
-    times: list[float] = []
-    started = time.perf_counter()
-    for index in indices:
-        if len(answers) >= SCORE_FLOOR and time.perf_counter() - started > limit_s:
-            break
-        sample = named_for(task.encode(samples.raw(index)), job.artifact.inputs)
-        begun = time.perf_counter()
-        outputs = session.run(sample)
-        times.append(time.perf_counter() - begun)
-        check_finite(outputs)
-        answers.extend(task.decode(outputs))
-    result["cut_short"] = len(answers) < len(indices)
-    result["values"]["sample_s"] = float(np.mean(times))
-    indices = indices[: len(answers)]
-    targets = [samples.target(index) for index in indices]
-    result["quality"] = task.metric.quality(answers, targets)
-    result["answers"] = dict(zip(indices, answers, strict=True))
-    result["targets"] = dict(zip(indices, targets, strict=True))
-    result["inferences"] = len(answers)
-
-
 def null_query(job: WorkerJob, result: dict[str, Any]) -> None:
     """Measure a system that does nothing: what LoadGen and Python add to every query."""
     folder = Path(job.out) / "loadgen"
@@ -275,21 +204,6 @@ def null_query(job: WorkerJob, result: dict[str, Any]) -> None:
 
 def _nothing(positions: Sequence[int]) -> None:
     """Answer at once."""
-
-
-def check_finite(outputs: Any) -> None:
-    """Refuse outputs that are not numbers.
-
-    Raises:
-        NonFiniteError: On the first NaN or infinity.
-    """
-    for output in outputs:
-        if np.issubdtype(output.dtype, np.floating) and not np.isfinite(output).all():
-            raise NonFiniteError(
-                "the model returned a non-finite output",
-                cause="an output holds NaN or infinity",
-                hint="check the artifact's calibration and precision; the speed of wrong answers is not reported",
-            )
 
 
 Mode = Callable[[WorkerJob, dict[str, Any]], None]

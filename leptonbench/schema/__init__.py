@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from leptonbench.schema.artifact import Artifact, TensorSpec
+from leptonbench.schema.cause import Cause
 from leptonbench.schema.demand import DemandSpec
 from leptonbench.schema.environment import Fingerprint, Identity, State
 from leptonbench.schema.metrics import METRICS, Direction, MetricSpec
@@ -49,6 +50,7 @@ __all__ = [
     "Artifact",
     "Assumption",
     "Boundary",
+    "Cause",
     "CellRecord",
     "CellSpec",
     "CloudPrice",

@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import Field
 
 from leptonbench.schema.artifact import Artifact
+from leptonbench.schema.cause import Cause
 from leptonbench.schema.environment import Fingerprint
 from leptonbench.schema.quantity import Frozen, Provenance, Quantity
 from leptonbench.schema.spec import CellSpec, DeviceProfile, SuiteSpec, VariantSpec, WorkloadSpec
@@ -107,7 +108,11 @@ class Settings(Frozen):
 
 
 class CellRecord(Frozen):
-    """One cell's result."""
+    """One cell's result.
+
+    Attributes:
+        causes: Why it is not faster than fp32 on the same engine, or not by as much as arithmetic promises.
+    """
 
     schema_version: int = SCHEMA_VERSION
     cell: CellSpec
@@ -118,6 +123,7 @@ class CellRecord(Frozen):
     artifact: Artifact | None = None
     settings: Settings = Settings()
     warnings: tuple[Notice, ...] = ()
+    causes: tuple[Cause, ...] = ()
     meets_target: bool | None = None
     meets_quality: bool | None = None
 

@@ -9,19 +9,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from leptonbench.harness.aggregate import CellData, aggregate, compare_with_baseline, gap_notice, quality_delta
+from leptonbench.harness.aggregate import CellData, aggregate, compare_with_baseline, quality_delta
 from leptonbench.harness.finish import counted_rounds, judged
 from leptonbench.schema import (
     Boundary,
     CellRecord,
     Notice,
     Provenance,
-    Quantity,
     Reason,
     RoundRecord,
     Settings,
     Status,
-    StepSpec,
 )
 from leptonbench.tasks.top1 import Top1
 from tests.harness_factory import (
@@ -288,37 +286,6 @@ def test_quality_is_compared_on_the_samples_that_both_answered() -> None:
     delta = quality_delta(mine, base, Top1())
     assert delta.value == pytest.approx(-1 / 3)
     assert delta.n == 3 and delta.name == "top-1"
-
-
-def _gap(real: float, theory: float, **fields: Any) -> Notice | None:
-    metrics = {
-        "speedup": Quantity(value=real, unit="1", provenance=Provenance.MEASURED),
-        "theoretical_speedup": Quantity(value=theory, unit="1", provenance=Provenance.PROJECTED),
-    }
-    record = _record(P50S, artifact=artifact("int8", recipe=fields.pop("recipe", ())))
-    return gap_notice(record.model_copy(update=fields), metrics)
-
-
-def test_a_speedup_near_the_theory_needs_no_explanation() -> None:
-    assert _gap(3.9, 4.0) is None
-    assert _gap(3.2, 4.0) is None
-    assert gap_notice(_record(P50S), {}) is None
-
-
-@pytest.mark.parametrize(
-    ("real", "fields", "why"),
-    [
-        (1.5, {"recipe": (StepSpec(technique="quantize-dynamic"),)}, "range is found at run time"),
-        (1.5, {"settings": Settings(effective={"int8_accumulation": "exact u8 x u8"})}, "without VNNI"),
-        (6.0, {}, "less memory traffic"),
-        (1.5, {}, "do not shrink with precision"),
-    ],
-)
-def test_a_speedup_far_from_the_theory_is_explained(real: float, fields: dict[str, Any], why: str) -> None:
-    notice = _gap(real, 4.0, **fields)
-    assert notice is not None and notice.code == "speedup-gap"
-    assert f"realised {real:.2f}x against 4.00x in theory" in notice.message
-    assert why in notice.message
 
 
 def test_a_server_record_is_made_from_the_rounds_at_the_verified_rate() -> None:
