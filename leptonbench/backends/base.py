@@ -53,6 +53,7 @@ class RuntimeOptions:
         cache: Folder where the engine may keep compiled code between processes.
         inspect: Also find out what each layer truly ran as, where that takes extra time.
         engine: Options that the engine was not found unable to honour.
+        profile: Record the time of each operator; such a session is never timed.
     """
 
     threads: int
@@ -61,6 +62,7 @@ class RuntimeOptions:
     cache: Path
     inspect: bool = False
     engine: EngineOptions = EngineOptions()
+    profile: bool = False
 
 
 class Session(Protocol):
@@ -70,7 +72,10 @@ class Session(Protocol):
         """Run one batch; return when the outputs are in host memory."""
 
     def effective(self) -> dict[str, Any]:
-        """Return what was truly set: engine version, precision, threads, kernels, and `options` as read back."""
+        """Return what was truly set: engine version, precision, threads, kernels, and `options` as read back.
+
+        `executed_precision`, where the engine was opened to be inspected, is the one that most of the products ran in.
+        """
 
     def close(self) -> None:
         """Release the engine's threads and memory."""
@@ -99,6 +104,7 @@ class Backend(Protocol):
 
 
 BF16_FEATURES = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+FP16_FEATURES = frozenset({"avx512_fp16", "amx_fp16", "asimdhp"})
 VNNI_FEATURES = frozenset({"avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"})
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
 import platform
 import tempfile
-from collections import Counter, OrderedDict
+from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from numpy.typing import NDArray
 
 from leptonbench.backends.base import VNNI_FEATURES, YES, Arrays, Recipe, RuntimeOptions, Session, Support
+from leptonbench.backends.optimised import executed_precision, read_optimised
+from leptonbench.backends.profile import OperatorTimes, summarise, warmed
 from leptonbench.errors import MeasurementError
 from leptonbench.schema import Artifact, EngineOptions
 
@@ -38,6 +43,19 @@ class OnnxRuntimeSession:
     def effective(self) -> dict[str, Any]:
         """Return version, provider, threads, and how 8-bit products are summed."""
         return self._facts
+
+    def profile(self, samples: Sequence[Arrays]) -> OperatorTimes:
+        """Run the samples and return ONNX Runtime's own profile of its kernels."""
+        if not self._session.get_session_options().enable_profiling:
+            raise ValueError("the session was opened for timing, not for a profile")
+        for sample in warmed(samples):
+            self.run(sample)
+        path = Path(self._session.end_profiling())
+        try:
+            events = json.loads(path.read_text(encoding="utf-8"))
+        finally:
+            path.unlink()
+        return summarise(_split_runs(events))
 
     def close(self) -> None:
         """Drop the session."""
@@ -92,7 +110,10 @@ class OnnxRuntimeBackend:
     packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)
 
     def supports(self, recipe: Recipe, features: frozenset[str]) -> Support:
-        """Say no to bf16, which has no convolution kernels, and to int8 that would not be fused into int8 kernels."""
+        """Say no to bf16, which has no convolution kernels, and to int8 that would not be fused into int8 kernels.
+
+        fp16 runs: on x86 the engine turns the weights into fp32 when it loads them, which `executed_precision` says.
+        """
         if recipe.precision == "bf16":
             return Support(
                 False,
@@ -131,10 +152,13 @@ class OnnxRuntimeBackend:
             "precision": artifact.precision,
         }
         if artifact.precision == "int8":
-            exact = platform.machine() in ("x86_64", "AMD64") and not options.features & VNNI_FEATURES
+            exact = _needs_exact(artifact, options)
             settings.add_session_config_entry("session.x64quantprecision", "1" if exact else "0")
             facts["int8_accumulation"] = "exact u8 x u8 kernels (no VNNI)" if exact else "native"
         with tempfile.TemporaryDirectory() as scratch:
+            if options.profile:
+                settings.enable_profiling = True
+                settings.profile_file_prefix = str(options.cache / f"profile-{os.getpid()}")
             if options.inspect:
                 settings.optimized_model_filepath = str(Path(scratch) / "optimised.onnx")
             try:
@@ -148,7 +172,7 @@ class OnnxRuntimeBackend:
                     hint="check the operators and their types with `leptonbench doctor` and the engine's version",
                 ) from error
             if options.inspect:
-                facts["operators"] = _operators(Path(scratch) / "optimised.onnx")
+                facts |= _inspect(Path(scratch) / "optimised.onnx")
         kind = BoundSession if options.engine.io_binding else OnnxRuntimeSession
         facts["options"] = _read_back(session, io_binding=kind is BoundSession)
         return kind(session, facts)
@@ -165,9 +189,32 @@ def _read_back(session: Any, *, io_binding: bool) -> dict[str, Any]:
     ).model_dump(mode="json")
 
 
-def _operators(path: Path) -> dict[str, int]:
-    """Count the operators that the engine kept after its own fusions."""
-    import onnx
+def _needs_exact(artifact: Artifact, options: RuntimeOptions) -> bool:
+    """Return whether the fast 8-bit kernels would saturate: on x86 without VNNI, unless weights have 7 bits."""
+    if platform.machine() not in ("x86_64", "AMD64") or options.features & VNNI_FEATURES:
+        return False
+    return bool(artifact.facts.get("quantize-static", {}).get("weight_bits", 8) > 7)
 
-    graph = onnx.load(str(path), load_external_data=False).graph
-    return dict(Counter(node.op_type for node in graph.node).most_common())
+
+def _inspect(path: Path) -> dict[str, Any]:
+    """Return what the engine made of the graph: its operators, and the precisions of those that multiply."""
+    found = read_optimised(path)
+    return {
+        "operators": found.operators,
+        "product_precisions": found.products,
+        "executed_precision": executed_precision(found.products),
+    }
+
+
+def _split_runs(events: list[dict[str, Any]]) -> list[list[tuple[str, float]]]:
+    """Return operator and seconds of each kernel, by run of the model, from ONNX Runtime's trace (microseconds)."""
+    runs = sorted((event for event in events if event.get("name") == "model_run"), key=lambda event: event["ts"])
+    kernels = [event for event in events if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")]
+    return [
+        [
+            (kernel["args"]["op_name"], kernel["dur"] / 1e6)
+            for kernel in kernels
+            if run["ts"] <= kernel["ts"] <= run["ts"] + run["dur"]
+        ]
+        for run in runs
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -18,6 +19,8 @@ from leptonbench.backends.base import (
     needs_native_bf16,
     refuse_options,
 )
+from leptonbench.backends.optimised import executed_precision
+from leptonbench.backends.profile import OperatorTimes, summarise, warmed
 from leptonbench.errors import MeasurementError
 from leptonbench.schema import Artifact, EngineOptions
 
@@ -35,7 +38,10 @@ _NO_OPTIONS = {
         "leave the option out: it is how this engine works anyway",
     ),
 }
-_HEAVY = frozenset({"Convolution", "GroupConvolution", "FullyConnected", "MatMul"})
+_HEAVY = frozenset({"Convolution", "Deconvolution", "GroupConvolution", "FullyConnected", "MatMul"})
+# The plugin names a product with packed 4-bit weights by its weights; they are unpacked to fp32 and multiplied so.
+_PRECISIONS = {"f32": "fp32", "u4": "fp32", "i4": "fp32", "f16": "fp16", "bf16": "bf16", "u8": "int8", "i8": "int8"}
+_HINTS = {"bf16": "bf16", "fp16": "f16"}  # the plugin takes f32 in place of f16 where the CPU has no fp16 arithmetic
 
 
 class OpenVinoSession:
@@ -50,6 +56,22 @@ class OpenVinoSession:
         """Run one batch; the outputs are copied out of the request's own buffers."""
         result = self._request.infer(dict(inputs), share_inputs=True, share_outputs=True)
         return [np.array(result[port]) for port in self._compiled.outputs]
+
+    def profile(self, samples: Sequence[Arrays]) -> OperatorTimes:
+        """Run the samples and return the plugin's own performance counters."""
+        if not self._compiled.get_property("PERF_COUNT"):
+            raise ValueError("the session was opened for timing, not for a profile")
+        runs = []
+        for sample in warmed(samples):
+            self.run(sample)
+            runs.append(
+                [
+                    (info.node_type, info.real_time.total_seconds())
+                    for info in self._request.get_profiling_info()
+                    if info.status.name == "EXECUTED"
+                ]
+            )
+        return summarise(runs)
 
     def effective(self) -> dict[str, Any]:
         """Return version, threads, and the precision each kind of layer truly runs in."""
@@ -92,7 +114,8 @@ class OpenVinoBackend:
             "INFERENCE_NUM_THREADS": options.threads,
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "bf16" if artifact.precision == "bf16" else "f32",
+            "INFERENCE_PRECISION_HINT": _HINTS.get(artifact.precision, "f32"),
+            "PERF_COUNT": options.profile,
         }
         try:
             compiled = core.compile_model(artifact.path, "CPU", config)
@@ -103,7 +126,8 @@ class OpenVinoBackend:
                 hint="check the operators against OpenVINO's supported list",
             ) from error
         layers = _layer_precisions(compiled)
-        _check_label(artifact.precision, layers)
+        products = _products(layers)
+        _check_label(artifact.precision, products)
         facts = {
             "engine": f"openvino {openvino.__version__}",
             "threads": int(compiled.get_property("INFERENCE_NUM_THREADS")),
@@ -111,6 +135,8 @@ class OpenVinoBackend:
             "precision": artifact.precision,
             "inference_precision_hint": str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string()),
             "layer_precisions": dict(layers),
+            "product_precisions": dict(products),
+            "executed_precision": executed_precision(products),
         }
         return OpenVinoSession(compiled, facts)
 
@@ -129,13 +155,24 @@ def _text(value: Any) -> str:
     return str(value.astype(str)) if hasattr(value, "astype") else str(value)
 
 
-def _check_label(precision: str, layers: Counter[str]) -> None:
-    """Refuse a model whose arithmetic is not what its label says, by the majority of its layers."""
-    wanted = {"fp32": {"f32"}, "bf16": {"bf16"}, "int8": {"u8", "i8"}, "fp16": {"f16"}}[precision]
-    total = sum(layers.values())
-    matching = sum(count for name, count in layers.items() if name in wanted)
+def _products(layers: Counter[str]) -> Counter[str]:
+    """Count the layers by the precision that they multiply in, in the suite's words."""
+    counts: Counter[str] = Counter()
+    for name, count in layers.items():
+        counts[_PRECISIONS.get(name, name)] += count
+    return counts
+
+
+def _check_label(precision: str, products: Counter[str]) -> None:
+    """Refuse a model whose arithmetic is not what its label says, by the majority of its layers.
+
+    fp16 may run as fp32: it then saves only the file's size, which `executed_precision` tells the reader.
+    """
+    wanted = {"fp16", "fp32"} if precision == "fp16" else {precision}
+    total = sum(products.values())
+    matching = sum(count for name, count in products.items() if name in wanted)
     if total and matching * 2 < total:
-        ran = ", ".join(f"{count} {name}" for name, count in layers.most_common())
+        ran = ", ".join(f"{count} {name}" for name, count in products.most_common())
         raise MeasurementError(
             f"OpenVINO does not run this model in {precision}",
             cause=f"the compiled layers run as {ran}",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from leptonbench.backends.base import (
+    FP16_FEATURES,
     YES,
     Arrays,
     Recipe,
@@ -17,6 +19,7 @@ from leptonbench.backends.base import (
     needs_native_bf16,
     refuse_options,
 )
+from leptonbench.backends.profile import OperatorTimes, summarise, warmed
 from leptonbench.errors import MeasurementError
 from leptonbench.schema import Artifact, EngineOptions
 
@@ -43,11 +46,17 @@ def torch_support(recipe: Recipe, features: frozenset[str]) -> Support:
     """Say what both torch engines can run: PyTorch models in floating point."""
     if recipe.source == "onnx":
         return Support(False, "torch does not load ONNX files", "use the `onnxruntime` or `openvino` backend")
-    if recipe.precision == "int8":
+    if recipe.precision == "int8" or any(name.startswith("quantize-") for name in recipe.techniques):
         return Support(
             False,
-            "the int8 artifact is an ONNX graph (QDQ), which torch does not load",
+            "the quantised artifact is an ONNX graph, which torch does not load",
             "use the `onnxruntime` or `openvino` backend",
+        )
+    if recipe.precision == "fp16" and not features & FP16_FEATURES:
+        return Support(
+            False,
+            "this CPU has no fp16 arithmetic; torch would convolve in a plain loop, many times slower than fp32",
+            "use `onnxruntime` or `openvino`, which turn the weights into fp32 at loading, or a CPU with avx512_fp16",
         )
     return needs_native_bf16("torch", features) if recipe.precision == "bf16" else YES
 
@@ -77,6 +86,23 @@ class TorchSession:
             outputs = self._module(**tensors)
             parts = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
             return [np.asarray(part.float().numpy()) for part in parts]
+
+    def profile(self, samples: Sequence[Arrays]) -> OperatorTimes:
+        """Run the samples and return torch's own profile, each operator without those it calls."""
+        from torch.profiler import ProfilerActivity, profile
+
+        runs = []
+        for sample in warmed(samples):
+            with profile(activities=[ProfilerActivity.CPU]) as recorded:
+                self.run(sample)
+            runs.append(
+                [
+                    (event.key.removeprefix("aten::"), event.self_cpu_time_total / 1e6 / event.count)
+                    for event in recorded.key_averages()
+                    for _ in range(event.count)
+                ]
+            )
+        return summarise(runs)
 
     def effective(self) -> dict[str, Any]:
         """Return versions, threads and precision."""
@@ -110,6 +136,7 @@ def load_program(artifact: Artifact, options: RuntimeOptions) -> tuple[Any, dict
         "engine": f"torch {torch.__version__}",
         "threads": torch.get_num_threads(),
         "precision": artifact.precision,
+        "executed_precision": artifact.precision,  # eager operators compute in the type of their tensors
         "program": "torch.export",
         "options": EngineOptions().model_dump(mode="json"),
     }

@@ -235,7 +235,7 @@ def _outside(evidence: Evidence) -> Cause | None:
 
 
 def _small(evidence: Evidence) -> Cause | None:
-    """Products that ran in the narrower precision, with what it needs, and are no faster: small or memory-bound."""
+    """Products in the narrower precision, with the instructions it needs, that are no faster: small or memory-bound."""
     ratio = evidence.product_ratio
     side = evidence.variant
     if ratio is None or ratio >= _FASTER or _upcast(evidence) or _dense(evidence) or _signed(evidence):
