@@ -61,6 +61,8 @@ def open_graph(model: Any) -> Any:
 
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
+    # Preparation shares the machine with whatever else runs; threads that spin while they wait would fight over it.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # A session this wide, opened to be asked a few times, gains nothing from kernels chosen for constant layouts.
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     return onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])

@@ -27,6 +27,7 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "activations": ("uint8", "int8"),
     "weights": ("int8", "uint8"),
     "operators": ("auto", "chain", "products"),
+    "reduce_range": (True, False),
     "exclude": ("none", "measured"),
     "exclude_bound": (),
     "exclude_most": (),
@@ -44,6 +45,7 @@ class _Settings(NamedTuple):
     per_channel: bool
     activations: str
     weights: str
+    reduce_range: bool
     operators: str
     exclude: bool
     bound: float
@@ -62,6 +64,8 @@ class QuantizeStatic:
         activations: `uint8`, which x86 multiplies with signed weights; `int8` suits Arm and GPUs, and has no fast
             kernel in ONNX Runtime on x86.
         weights: `int8` or `uint8`.
+        reduce_range: 7-bit weights: two products with them fit 16 bits, so that x86 CPUs without VNNI can use their fast
+            instructions and stay exact.
         operators: `chain` also quantises what lies between products, so that codes pass from one to the next;
             `products` leaves that in fp32, where residual sums and normalisations want it; `auto` takes `products` for
             graphs with layer normalisation or softmax.
@@ -82,7 +86,6 @@ class QuantizeStatic:
             UsageError: If an option is unknown or out of range, or nothing can be calibrated.
         """
         import onnx
-
         from onnxruntime.quantization.onnx_model import ONNXModel
 
         settings = _settings(options)
@@ -100,6 +103,7 @@ class QuantizeStatic:
         facts = {
             "calibration": settings.method,
             "calibration_samples": count,
+            "weight_bits": 7 if settings.reduce_range else 8,
             "operators": "chain" if "Add" in op_types else "products",
             "products_quantised": sum(node.op_type in PRODUCTS for node in folded.graph.node)
             - len(found.excluded if found else ()),
@@ -121,6 +125,7 @@ def _settings(options: Options) -> _Settings:
         per_channel=bool(options.get("per_channel", True)),
         activations=str(options.get("activations", "uint8")),
         weights=str(options.get("weights", "int8")),
+        reduce_range=bool(options.get("reduce_range", False)),
         operators=str(options.get("operators", "auto")),
         exclude=options.get("exclude", "none") == "measured",
         bound=_number(options, "exclude_bound", 0.1, low=0, high=10),
@@ -201,7 +206,7 @@ def _quantise(
     quantizer = QDQQuantizer(
         model,
         settings.per_channel,
-        False,  # reduce_range: 7-bit weights; engines are told to use exact kernels instead
+        settings.reduce_range,
         types[settings.weights],
         types[settings.activations],
         data,

@@ -23,8 +23,8 @@ class QuantizeWeights:
 
     Options:
         block: Weights along the input that share a scale (32).
-        symmetric: Without a zero point for each block.
-        accuracy_level: What the kernel may compute in: 1 is fp32; 4 lets it round activations to 8 bits block by block
+        symmetric: Without a zero point for each block (no).
+        accuracy_level: What the kernel may compute in: 1 is fp32, the default; 4 lets it round activations to 8 bits block by block
             and multiply integers.
     """
 
@@ -52,8 +52,8 @@ class QuantizeWeights:
         if share < _LEAST_SHARE:
             raise _not_applicable(weights)
         block = int(options.get("block", 32))
-        symmetric = bool(options.get("symmetric", True))
-        level = int(options.get("accuracy_level", 4))
+        symmetric = bool(options.get("symmetric", False))
+        level = int(options.get("accuracy_level", 1))
         quantizer = MatMulNBitsQuantizer(folded, bits=4, block_size=block, is_symmetric=symmetric, accuracy_level=level)
         with _quiet():
             quantizer.process()
