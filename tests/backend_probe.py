@@ -16,7 +16,7 @@ import numpy as np
 from leptonbench.backends import BACKENDS, RuntimeOptions, Session
 from leptonbench.errors import LeptonError
 from leptonbench.harness.system import cpu_features
-from leptonbench.schema import Artifact
+from leptonbench.schema import Artifact, EngineOptions
 
 
 def main(folder: Path) -> None:
@@ -24,7 +24,12 @@ def main(folder: Path) -> None:
     wanted = json.loads((folder / "probe.json").read_text(encoding="utf-8"))
     artifact = Artifact.model_validate(wanted["artifact"])
     options = RuntimeOptions(
-        threads=1, features=cpu_features(), batches=(1, 3), cache=folder / "cache", inspect=wanted["inspect"]
+        threads=1,
+        features=cpu_features(),
+        batches=(1, 3),
+        cache=folder / "cache",
+        inspect=wanted["inspect"],
+        engine=EngineOptions.model_validate(wanted["engine"]),
     )
     facts: dict[str, Any] = {}
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
@@ -51,23 +52,25 @@ class Scout:
     Args:
         request: What was asked.
         run: Planned with the default cell of every backend, and prepared.
-        until: Monotonic times at which to stop searching, and to stop taking the winner apart.
         largest: Batch that the model takes.
 
     Attributes:
+        search_until: Monotonic time at which to stop searching.
+        apart_until: Likewise taking the winner apart, once there are rounds enough for an interval.
+        latest: Likewise, however few rounds there are.
         not_tried: Reasons by what was left out or failed.
         rates: Of each engine behind its best queue, by sweep.
         references: What each engine was compared with.
     """
 
-    def __init__(self, request: TuneRequest, run: Run, *, until: tuple[float, float], largest: int) -> None:
+    def __init__(self, request: TuneRequest, run: Run, *, largest: int) -> None:
         self.slo = request.slo
         self.seed = request.seed
         self.run = run
         self.plan = run.plan
         self.rng = np.random.default_rng((request.seed, 77))
         self.percentile = search_percentile(minimum_queries(self.slo.percentile, _LATE), self.slo.percentile)
-        self.search_until, self.apart_until = until
+        self.search_until = self.apart_until = self.latest = math.inf
         self.largest = largest
         self.times: dict[Engine, list[dict[int, list[float]]]] = {}
         self.rates: dict[Engine, dict[int, float]] = {}
@@ -217,7 +220,8 @@ class Scout:
         rates: dict[Setting, list[float]] = {setting: [] for setting in settings}
         engines = list(dict.fromkeys(setting.engine for setting in rates))
         for done in range(_ROUNDS if len(rates) > 1 else 0):
-            if done >= _LEAST and time.monotonic() + len(engines) * median(self.walls_s) > self.apart_until:
+            ends = time.monotonic() + len(engines) * median(self.walls_s)
+            if ends > (self.apart_until if done >= _LEAST else self.latest):
                 break
             self.run.progress.phase("measure what each option contributes", done=done, total=_ROUNDS)
             order = [engines[int(i)] for i in self.rng.permutation(len(engines))]

@@ -115,7 +115,7 @@ def best_queue(
 def halve(
     engines: Sequence[Engine], sweep: Sweep, *, default: Engine, sweeps: int, go_on: Callable[[int], bool]
 ) -> dict[Engine, list[float]]:
-    """Sweep over engines, leaving out the slower half each time, down to two beside the default.
+    """Sweep over engines, leaving out the slower half each time, as long as two are left beside the default.
 
     Args:
         engines: All to be looked at; the default is added if it is not among them.

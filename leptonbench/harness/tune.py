@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from leptonbench.atomic import write_atomically
 from leptonbench.errors import MeasurementError, UsageError
 from leptonbench.harness.aggregate import rate_ratio
+from leptonbench.harness.budget import Budget
 from leptonbench.harness.manifest import RESUMABLE, discard, new_manifest, run_name
 from leptonbench.harness.plan import plan_run
 from leptonbench.harness.request import Overrides, Progress, RunOutcome, RunRequest
@@ -43,7 +44,7 @@ from leptonbench.store import RunStore
 
 RESULT = "tune.json"
 _PREFERRED = "onnxruntime"  # the default backend where none is named: it runs every variant
-_SEARCH, _APART = 0.4, 0.6  # of the time after preparation: when to stop searching, and taking apart
+_SEARCH, _APART, _LAST = 0.4, 0.55, 0.65  # of the time after preparation: ends of the search and of taking apart
 _SHORTEST_S = 1.0  # window of a verifying run; the queries that it must have mostly make it longer
 _START_S = 3.0  # of a run that is no window
 _NO_RATE = "it meets the target at no rate"
@@ -109,7 +110,7 @@ class Tuner:
         self.request = request
         self.run = run
         self.plan = run.plan
-        self.scout = Scout(request, run, until=(0.0, 0.0), largest=LARGEST)
+        self.scout = Scout(request, run, largest=LARGEST)
 
     def go(self) -> tuple[RunOutcome, TuneResult]:
         """Do everything."""
@@ -118,7 +119,9 @@ class Tuner:
         scout = self.scout
         backends = self.backends()
         left_s = max(0.0, self.run.left_s() or 0.0)
-        scout.search_until, scout.apart_until = (time.monotonic() + share * left_s for share in (_SEARCH, _APART))
+        scout.search_until, scout.apart_until, scout.latest = (
+            time.monotonic() + share * left_s for share in (_SEARCH, _APART, _LAST)
+        )
         spec = self.plan.scenario(self.plan.cells[0])
         queue = Queue(min(spec.max_batch, scout.largest), spec.max_wait_s)
         default = Setting(Engine(backends[0], cores_available()), queue)
@@ -159,34 +162,39 @@ class Tuner:
         """Run the default and the winner under Poisson arrivals, as `leptonbench run` does, and write their records."""
         scout, run = self.scout, self.run
         cells = tuple(dict.fromkeys(scout.cell(setting) for setting in (default, winner)))
-        rounds = self.plan.suite.rounds
-        left_s = max(0.0, run.left_s() or 0.0)
-        window_s = max(_SHORTEST_S, left_s / (len(cells) * (rounds + _MORE_RUNS)) - _START_S)
+        # What is left is a budget of its own: its shares for scoring and measuring begin now.
+        run.budget = Budget(max(0.0, run.left_s() or 0.0), time.monotonic())
+        run.plan = dataclasses.replace(self.plan, cells=cells, skipped=())
+        run.store.update(cells=cells)
+        run.measure_null()
+        scored = run.score(run.runnable(cells))
+        runs = len(cells) * (self.plan.suite.rounds + _MORE_RUNS)
+        window_s = max(_SHORTEST_S, max(0.0, run.left_s() or 0.0) / runs - _START_S)
         queries = window_queries(self.request.slo, rate_per_s=rate_per_s, window_s=window_s)
-        self.warn_of_time(queries / rate_per_s, window_s)
+        self.warn_of_time(queries / rate_per_s, window_s, runs)
         scenario = self.plan.scenario(self.plan.cells[0])
         scenarios = (scenario.model_copy(update={"min_queries": queries}),)
         suite = self.plan.suite.model_copy(update={"scenarios": scenarios, "duration_s": _SHORTEST_S})
-        run.plan = dataclasses.replace(self.plan, suite=suite, cells=cells)
+        run.plan = dataclasses.replace(run.plan, suite=suite)
         run.duration_s = suite.duration_s
-        run.store.update(suite=suite, cells=cells)
+        run.store.update(suite=suite)
         run.progress.plan(run.plan.summary())
-        run.measure_null()
-        outcome = run.complete(run.score(run.runnable(cells)))
+        outcome = run.complete(scored)
         records = tuple(self.with_own_hint(record) for record in outcome.records)
         return dataclasses.replace(outcome, records=records)
 
-    def warn_of_time(self, needed_s: float, window_s: float) -> None:
+    def warn_of_time(self, needed_s: float, window_s: float, runs: int) -> None:
         """Say when the budget has no time for the queries that certify the percentile."""
         if needed_s <= 1.5 * window_s:
             return
-        target, budget_s = self.request.slo, self.request.budget_s
+        target = self.request.slo
+        enough_s = self.request.budget_s + runs * (needed_s - window_s)
         self.run.tell(
             Notice(
                 code="budget",
                 message=f"a run that certifies p{100 * target.percentile:g} takes {needed_s:.0f} s here, "
                 f"and the budget has {window_s:.0f} s for each",
-                hint=f"--budget {math.ceil(budget_s * needed_s / window_s / 60)}m, or a lower percentile",
+                hint=f"--budget {math.ceil(enough_s / 60)}m, or a lower percentile",
             )
         )
 

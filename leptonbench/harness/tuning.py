@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from leptonbench.stats.interval import Interval
 from leptonbench.stats.summary import ratio_interval
 
 USUAL_SUITE = "manufacturing"
+_LOWEST = 500
 _MODELLED = "rate that the queue model gives each round's own service times"
 
 
@@ -190,9 +192,9 @@ def rate_verdict(ratio: Quantity) -> str:
 
 def certifiable(queries: int) -> float | None:
     """Return the highest percentile, to a tenth of a percent, that so many queries can certify; `None` below p50."""
-    steps = range(500, 1000)
-    fitting = [step / 1000 for step in steps if minimum_queries(step / 1000, 1) <= queries]
-    return max(fitting, default=None)
+    steps = range(_LOWEST, 1000)  # thousandths; each needs more queries than the one before
+    found = bisect_right(steps, queries, key=lambda step: minimum_queries(step / 1000, 1))
+    return steps[found - 1] / 1000 if found else None
 
 
 def window_queries(slo: LatencyTarget, *, rate_per_s: float, window_s: float) -> int:

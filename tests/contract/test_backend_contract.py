@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from leptonbench import catalog
 from leptonbench.backends import BACKENDS, Recipe
-from leptonbench.backends.base import BF16_FEATURES, VNNI_FEATURES
+from leptonbench.backends.base import BF16_FEATURES, VNNI_FEATURES, check_honoured
+from leptonbench.errors import MeasurementError
 from leptonbench.harness.system import cpu_features, package_version
-from leptonbench.schema import Artifact
+from leptonbench.schema import Artifact, EngineOptions
 from tests.contract.conftest import Prepared
 
 pytestmark = pytest.mark.slow
@@ -36,10 +37,22 @@ class Probed(NamedTuple):
 
 
 def _probe(
-    folder: Path, backend: str, artifact: Artifact, samples: NDArray[np.float32], *, twice: bool = False
+    folder: Path,
+    backend: str,
+    artifact: Artifact,
+    samples: NDArray[np.float32],
+    *,
+    twice: bool = False,
+    engine: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
 ) -> Probed:
     """Open the artifact in a fresh process and run the samples."""
-    wanted = {"backend": backend, "artifact": artifact.model_dump(), "inspect": True, "twice": twice}
+    wanted = {
+        "backend": backend,
+        "artifact": artifact.model_dump(),
+        "inspect": True,
+        "twice": twice,
+        "engine": engine.model_dump(),
+    }
     (folder / "probe.json").write_text(json.dumps(wanted), encoding="utf-8")
     np.save(folder / "samples.npy", samples)
     done = subprocess.run(
@@ -174,3 +187,75 @@ def test_a_damaged_artifact_is_refused_in_three_parts(
     spoil(damaged, Path(sound.path))
     found = _probe(tmp_path, backend, sound.model_copy(update={"path": str(damaged)}), prepared.samples)
     assert all(found.facts["refused"])
+
+
+CHANGES = (
+    {"graph_optimisation": "off"},
+    {"graph_optimisation": "basic"},
+    {"graph_optimisation": "extended"},
+    {"arena": False},
+    {"io_binding": True},
+)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+@pytest.mark.parametrize("backend", BACKENDS.names())
+def test_an_option_is_refused_with_a_reason_or_read_back_and_answers_stay_the_models(
+    prepared: Prepared, tmp_path: Path, backend: str, change: dict[str, Any]
+) -> None:
+    engine = EngineOptions.model_validate(change)
+    support = BACKENDS.get(backend)().supports(_recipe("fp32")._replace(options=engine), cpu_features())
+    if not support.ok:
+        assert support.reason
+        assert support.hint
+        return
+    artifact = prepared.artifacts["fp32", BACKENDS.get(backend).format]
+    found = _probe(tmp_path, backend, artifact, prepared.samples, engine=engine)
+    check_honoured(backend, engine, found.facts["effective"])
+    np.testing.assert_allclose(found.threes, prepared.logits, rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(found.one, found.again)
+    assert found.facts["is_unchanged_by_later_runs"]
+    assert not found.facts["shares_memory"]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+def test_onnx_runtime_honours_every_option(change: dict[str, Any]) -> None:
+    support = BACKENDS.get("onnxruntime")().supports(
+        _recipe("fp32")._replace(options=EngineOptions.model_validate(change)), frozenset()
+    )
+    assert support.ok
+
+
+def test_onnx_runtime_fuses_less_at_a_lower_level(prepared: Prepared, tmp_path: Path) -> None:
+    """The level is not only told back: the graph that the engine runs is another one."""
+    operators = {}
+    for level in ("off", "basic", "all"):
+        folder = tmp_path / level
+        folder.mkdir()
+        engine = EngineOptions.model_validate({"graph_optimisation": level})
+        found = _probe(folder, "onnxruntime", prepared.artifacts["fp32", "onnx"], prepared.samples, engine=engine)
+        operators[level] = found.facts["effective"]["operators"]
+    assert not any(name.startswith("Fused") for name in {*operators["off"], *operators["basic"]})
+    assert operators["all"] != operators["basic"]
+    assert sum(operators["all"].values()) < sum(operators["off"].values())
+
+
+@pytest.mark.parametrize("level", ["off", "basic"])
+def test_int8_that_would_run_in_fp32_is_refused(level: str) -> None:
+    """Below `extended` ONNX Runtime leaves quantise and dequantise nodes around floating-point convolutions."""
+    engine = EngineOptions.model_validate({"graph_optimisation": level})
+    refused = BACKENDS.get("onnxruntime")().supports(_recipe("int8-static")._replace(options=engine), frozenset())
+    assert "under an int8 label" in refused.reason
+
+
+def test_an_engine_that_ignores_an_option_is_found_out() -> None:
+    """Engines from elsewhere may not know options: `supports` says yes, and the session tells nothing."""
+    asked = EngineOptions(arena=False)
+    check_honoured("theirs", EngineOptions(), {"engine": "theirs 1"})
+    with pytest.raises(MeasurementError) as nothing_told:
+        check_honoured("theirs", asked, {"engine": "theirs 1"})
+    with pytest.raises(MeasurementError) as other_told:
+        check_honoured("theirs", asked, {"options": EngineOptions().model_dump(mode="json")})
+    assert "arena = False" in nothing_told.value.cause
+    assert "it reports none" in nothing_told.value.cause
+    assert "arena = True" in other_told.value.cause
