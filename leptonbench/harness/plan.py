@@ -34,7 +34,8 @@ from leptonbench.schema import (
 from leptonbench.stats.early_stopping import minimum_queries
 
 _EXECUTORS = ("local",)
-_SCORE_S = 0.025  # seconds a sample: for the estimate only
+_SCORE_S = {"tabular": 0.001}  # seconds a sample, by task: for the estimate only
+_SCORE_ELSE_S = 0.025
 _PREPARE_S = 8.0  # seconds an artifact: likewise
 _BATCHED = (Scenario.SERVER, Scenario.OFFLINE)
 _LATE = 3  # queries that a run certifying a percentile can afford late: at the floor of none, one hiccup fails it
@@ -92,10 +93,14 @@ class RunPlan:
 
     def estimate_s(self) -> float:
         """Return a rough time for the whole run, nothing cached."""
-        samples = sum(self.scored_samples(cell) for cell in {cell.group: cell for cell in self.cells}.values())
+        groups = {cell.group: cell for cell in self.cells}.values()
+        scoring_s = sum(self.scored_samples(cell) * self._score_estimate_s(cell) for cell in groups)
         rounds_s = sum(round_estimate_s(cell, self.suite) for cell in self.cells)
         artifacts = {(cell.workload, cell.variant, BACKENDS.get(cell.backend).format) for cell in self.cells}
-        return _PREPARE_S * len(artifacts) + _SCORE_S * samples + rounds_s
+        return _PREPARE_S * len(artifacts) + scoring_s + rounds_s
+
+    def _score_estimate_s(self, cell: CellSpec) -> float:
+        return _SCORE_S.get(self.workload(cell).spec.task, _SCORE_ELSE_S)
 
     def scored_samples(self, cell: CellSpec) -> int:
         """Return how many evaluation samples give a cell's quality."""
