@@ -45,6 +45,8 @@ class TabularTask:
         UsageError: If the model's pre-processing cannot be read.
     """
 
+    classes: tuple[str, ...] = ()  # a probability is no choice
+
     def __init__(self, setup: TaskSetup) -> None:
         self.metric = Auc()
         self._setup = setup
