@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -16,10 +15,10 @@ class OperatorTimes(NamedTuple):
     """An engine's own profile of one inference.
 
     Attributes:
-        seconds: By the engine's name of the operator, the median over the runs. The profiler itself takes time, most of
-            it on short operators: shares are sound, the sum is not a latency.
+        seconds: By the engine's name of the operator, the least over the runs: what else the machine does only adds.
+            The profiler itself takes time, most of it on short operators: shares are sound, the sum is not a latency.
         counts: How often each ran in one inference.
-        runs: Inferences behind the medians.
+        runs: Inferences behind it.
     """
 
     seconds: dict[str, float]
@@ -56,7 +55,7 @@ def warmed(samples: Sequence[Mapping[str, NDArray[Any]]]) -> list[Mapping[str, N
 
 
 def summarise(runs: Sequence[Iterable[tuple[str, float]]]) -> OperatorTimes:
-    """Sum the seconds of each operator in each run, and take medians over the runs.
+    """Sum the seconds of each operator in each run, and take the least over the runs.
 
     Args:
         runs: By run: operator and seconds of each call; those to warm up with come first and are left out.
@@ -71,5 +70,5 @@ def summarise(runs: Sequence[Iterable[tuple[str, float]]]) -> OperatorTimes:
         sums.append(total)
         counts = Counter(name for name, _ in calls)
     names = sorted({name for total in sums for name in total})
-    seconds_by = {name: statistics.median(float(total[name]) for total in sums) for name in names}
+    seconds_by = {name: min(float(total[name]) for total in sums) for name in names}
     return OperatorTimes(seconds_by, {name: counts[name] for name in names}, len(sums))

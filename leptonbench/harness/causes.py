@@ -21,7 +21,8 @@ PRODUCTS = frozenset(
         *("QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat"),
         *("DynamicQuantizeMatMul", "MatMulNBits"),
         # OpenVINO
-        *("Convolution", "GroupConvolution", "Deconvolution", "FullyConnected"),
+        *("Convolution", "GroupConvolution", "Deconvolution"),
+        *("FullyConnected", "FullyConnectedCompressed", "FullyConnectedQuantized", "FullyConnectedQuantizedLegacy"),
         # torch
         *(
             "mkldnn_convolution",
@@ -152,9 +153,9 @@ def explain(evidence: Evidence) -> list[Cause]:
 
 
 def _upcast(evidence: Evidence) -> Cause | None:
-    """The engine computes in another precision than the label's."""
+    """The engine computes narrow floating-point weights in a wider type."""
     side = evidence.variant
-    if side.executed is None or side.executed == side.precision or side.precision == "fp32":
+    if side.executed is None or side.executed == side.precision or side.precision not in ("fp16", "bf16"):
         return None
     return Cause(code="upcast", values={"label": side.precision, "executed": side.executed})
 
