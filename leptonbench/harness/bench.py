@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from leptonbench.backends import BACKENDS, RuntimeOptions, Session
 from leptonbench.backends.base import check_honoured
 from leptonbench.errors import MeasurementError
+from leptonbench.harness.coupled import CoupledSession
+from leptonbench.harness.feed import build_task
 from leptonbench.harness.jobs import WorkerJob
 from leptonbench.schema import Scenario
 from leptonbench.tasks import Arrays, stack
@@ -125,7 +127,11 @@ def open_session(job: WorkerJob, *, profile: bool = False) -> tuple[Session, flo
         profile=profile,
     )
     started = time.perf_counter()
-    session = BACKENDS.get(job.cell.backend)().open(job.artifact, options)
+    backend = BACKENDS.get(job.cell.backend)()
+    session: Session = backend.open(job.artifact, options)
+    if job.artifact.follower is not None:
+        second = backend.open(job.artifact.follower, options)
+        session = CoupledSession(session, second, build_task(job.task).couple)
     opened_s = time.perf_counter() - started
     check_honoured(job.cell.backend, job.cell.options, session.effective())
     return session, opened_s

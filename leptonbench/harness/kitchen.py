@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import functools
 import hashlib
+import itertools
 import json
 import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -18,8 +20,10 @@ from leptonbench.compression import TECHNIQUES, Compression, Context
 from leptonbench.compression.base import Tuning
 from leptonbench.compression.facts import read_file_facts
 from leptonbench.compression.recipe import Kept, apply_module_steps, check_order
-from leptonbench.compression.source import ModelSource, hash_files, onnx_files, resolve_source
-from leptonbench.errors import BudgetSpent, UsageError
+from leptonbench.compression.source import hash_files, onnx_files, resolve_source
+from leptonbench.errors import BudgetSpent, NotApplicable, UsageError
+from leptonbench.harness.adopt import check_onnx_inputs
+from leptonbench.harness.coupled import follower_inputs
 from leptonbench.harness.feed import build_task, named_for
 from leptonbench.harness.jobs import PrepareJob, PrepareTarget
 from leptonbench.harness.system import package_version, processing_identity
@@ -34,7 +38,17 @@ Format = Literal["torch-export", "onnx"]
 RECIPE_REVISION = 2  # raise when the code below changes what any step produces
 _FILES: dict[Format, str] = {"torch-export": "model.pt2", "onnx": "model.onnx"}
 _FACTS_FILE = "facts.json"
+_FOLLOWED = "followed"  # among a graph's facts: the task's loop calls a second one
+_ALONE = "cast"  # the step on networks that treats each by itself
+_CALIBRATED_LOOPS = 16  # samples whose every step calibrates a follower
 _TYPICAL_OF = 32  # samples looked at for one of typical length
+
+
+class Part(StrEnum):
+    """Which graph of a model; most have one."""
+
+    FIRST = "first"
+    FOLLOWER = "follower"
 
 
 class Made(NamedTuple):
@@ -130,16 +144,23 @@ class Kitchen:
         Raises:
             UsageError: If the steps are out of order, or the source cannot become the format.
         """
+        check_order(target.variant.name, target.variant.steps)
+        artifact = self.make_part(target, Part.FIRST)
+        if not artifact.facts.get(_FOLLOWED):
+            return artifact
+        return joined(artifact, self.make_part(target, Part.FOLLOWER))
+
+    def make_part(self, target: PrepareTarget, part: Part) -> Artifact:
+        """Make one graph of an artifact: most have one."""
         steps = target.variant.steps
-        check_order(target.variant.name, steps)
         techniques = [TECHNIQUES.get(step.technique)() for step in steps]
         on_module = sum(technique.stage == "module" for technique in techniques)
-        made = self.export(steps[:on_module], target.format)
+        made = self.export(steps[:on_module], target.format, part)
         for step, technique in zip(steps[on_module:], techniques[on_module:], strict=True):
-            made = self.graph_step(made, step, technique)
-        return self.describe(made, target, modular=on_module == len(steps))
+            made = self.graph_step(made, step, technique, part=part)
+        return self.describe(made, target, part=part, modular=on_module == len(steps))
 
-    def export(self, steps: tuple[StepSpec, ...], kind: Format) -> Made:
+    def export(self, steps: tuple[StepSpec, ...], kind: Format, part: Part) -> Made:
         """Turn the source, after its module steps, into the format."""
         if self.source.kind == "onnx":
             return self.adopt_onnx(steps, kind)
@@ -148,6 +169,7 @@ class Kitchen:
             "source": self.source.sha256,
             "format": kind,
             "steps": [step.model_dump() for step in steps],
+            "part": part.value,
             "classes": self.task.classes,  # loading checks that the model knows them
             "tuned": self.kept().identity(steps),
             "versions": {name: package_version(name) for name in packages},
@@ -157,13 +179,17 @@ class Kitchen:
             from leptonbench.compression import export
 
             self.say(f"export {kind}" + "".join(f" + {step.technique}" for step in steps))
-            network, facts = self.network(steps, path.parent)
-            known: dict[str, Any] = {"facts": facts}
+            network, facts = self.network(steps, path.parent, part)
+            sample = self.samples_of(part)
+            known: dict[str, Any] = {
+                "facts": facts | ({_FOLLOWED: True} if network.follower else {}),
+                "shapes": {name: array.shape for name, array in sample.items()},
+            }
             if kind == "onnx":
-                export.export_onnx(copy.deepcopy(network), self.sample, path=path)
+                export.export_onnx(copy.deepcopy(network), sample, path=path)
             else:
-                macs, parameters = export.count_network(network, self.sample)
-                taken, given = export.export_program(network, self.sample, path=path)
+                macs, parameters = export.count_network(network, sample)
+                taken, given = export.export_program(network, sample, path=path)
                 known |= {
                     "inputs": [spec.model_dump() for spec in taken],
                     "outputs": [spec.model_dump() for spec in given],
@@ -174,14 +200,38 @@ class Kitchen:
 
         return self.cached(inputs, _FILES[kind], make)
 
-    def network(self, steps: tuple[StepSpec, ...], workdir: Path) -> tuple[Network, dict[str, Any]]:
-        """Return the source's network after its module steps, made once for both formats."""
-        key = json.dumps([step.model_dump() for step in steps])
+    def network(self, steps: tuple[StepSpec, ...], workdir: Path, part: Part) -> tuple[Network, dict[str, Any]]:
+        """Return one of the source's networks after its module steps, made once for both formats.
+
+        Raises:
+            NotApplicable: If the model has a follower and a step would have to train or cut both as one.
+        """
+        key = json.dumps([part.value, *(step.model_dump() for step in steps)])
         if key not in self._networks:
             network = self.task.load_network(self.source.path)
+            wanting = next((step.technique for step in steps if step.technique != _ALONE), None)
+            if network.follower is not None and wanting is not None:
+                raise NotApplicable(
+                    f"`{wanting}` is not applied to a model of an encoder and a decoder",
+                    cause="its two networks would have to be cut and tuned as one",
+                    hint="casts and quantisation work on both",
+                )
+            chosen = network if part is Part.FIRST or network.follower is None else network.follower
             context = self.context(workdir, self.calibration_samples)
-            self._networks[key] = apply_module_steps(network, steps, context, kept=self.kept())
+            self._networks[key] = apply_module_steps(chosen, steps, context, kept=self.kept())
         return self._networks[key]
+
+    def samples_of(self, part: Part) -> Arrays:
+        """Return one typical sample of what a network takes."""
+        if part is Part.FIRST:
+            return self.sample
+        steps = list(self.follower_samples(iter([self.sample])))
+        return steps[len(steps) // 2]
+
+    def follower_samples(self, samples: Iterator[Arrays]) -> Iterator[Arrays]:
+        """Yield what the uncompressed follower is given while the task's loop runs over samples."""
+        network = self.task.load_network(self.source.path)
+        return follower_inputs(network, network.follower, self.task.couple, samples)
 
     def kept(self) -> Kept:
         """Say where tuned weights are looked for, and by what they are told apart."""
@@ -209,7 +259,7 @@ class Kitchen:
         self.task.check_outputs([spec.shape for spec in inspect_graph(self.source.path).outputs])
         return Made(self.source.sha256, self.source.path)
 
-    def graph_step(self, model: Made, step: StepSpec, technique: Compression) -> Made:
+    def graph_step(self, model: Made, step: StepSpec, technique: Compression, *, part: Part) -> Made:
         """Apply one ONNX step."""
         inputs: dict[str, Any] = {
             "model": model.key,
@@ -227,7 +277,10 @@ class Kitchen:
             workdir = path.parent / "work"
             workdir.mkdir()
             named = inspect_graph(model.path).inputs
-            context = self.context(workdir, lambda: (named_for(s, named) for s in self.calibration_samples()))
+            samples = self.calibration_samples
+            if part is Part.FOLLOWER:
+                samples = lambda: self.follower_samples(itertools.islice(self.calibration_samples(), _CALIBRATED_LOOPS))  # noqa: E731
+            context = self.context(workdir, lambda: (named_for(s, named) for s in samples()))
             made = technique.apply(model.path, step.options, context)
             shutil.move(made, path)
             shutil.rmtree(workdir)
@@ -258,22 +311,25 @@ class Kitchen:
         checkpoints = Path(self.job.cache) / "checkpoints"
         return Tuning(self.task.lesson(split), self.job.seed, checkpoints, self.job.tune_budget_s)
 
-    def describe(self, made: Made, target: PrepareTarget, *, modular: bool) -> Artifact:
+    def describe(self, made: Made, target: PrepareTarget, *, part: Part, modular: bool) -> Artifact:
         """Count and hash a finished file.
 
         Args:
             made: The file.
             target: What it was made for.
+            part: Which graph of it.
             modular: Whether no graph step came after the network was exported, so that it holds the network's weights.
         """
         known: dict[str, Any] = {}
         if made.path.parent.parent == self.cache and (made.path.parent / _FACTS_FILE).exists():
             known = json.loads((made.path.parent / _FACTS_FILE).read_text(encoding="utf-8"))
-        facts = known.get("facts", {})
+        facts, shapes = known.get("facts", {}), known.get("shapes", self.shapes)
         if target.format == "onnx":
             from leptonbench.compression.graph import inspect_graph
 
-            inputs, outputs, macs, parameters = inspect_graph(made.path, list(self.shapes.values()))
+            inputs, outputs, macs, parameters = inspect_graph(
+                made.path, [a.shape for a in self.samples_of(part).values()]
+            )
             files = onnx_files(made.path)
             if found := read_file_facts(made.path):
                 facts = {**facts, "steps": {**facts.get("steps", {}), **found}}
@@ -298,35 +354,14 @@ class Kitchen:
         )
 
 
-def check_onnx_inputs(source: ModelSource, sample: Arrays) -> None:
-    """Refuse an ONNX model that cannot take the task's samples.
-
-    Raises:
-        UsageError: If it takes more tensors than there are, or one of another shape or type.
-    """
-    from leptonbench.compression.graph import inspect_graph
-
-    inputs = inspect_graph(source.path).inputs
-    if len(inputs) <= len(sample):
-        fed = named_for(sample, inputs)
-        if all(_fits(spec, fed[spec.name]) for spec in inputs):
-            return
-    found = ", ".join(f"{spec.name}: {spec.dtype}{_shape(spec.shape)}" for spec in inputs)
-    wanted = ", ".join(f"{name}: {a.dtype.name}{_shape((None, *a.shape[1:]))}" for name, a in sample.items())
-    raise UsageError(
-        f"`{source.name}` does not take this workload's samples",
-        cause=f"its inputs are {found}; the samples are {wanted}",
-        hint="export the model with these inputs, or put its preprocessor_config.json beside the .onnx file",
-    )
-
-
-def _fits(spec: TensorSpec, array: Any) -> bool:
-    if spec.dtype != array.dtype.name or len(spec.shape) != array.ndim:
-        return False
-    return all(have is None or have == size for have, size in zip(spec.shape[1:], array.shape[1:], strict=True))
-
-
-def _shape(shape: tuple[int | None, ...]) -> str:
-    return (
-        "[" + ", ".join("batch" if size is None and i == 0 else str(size or "?") for i, size in enumerate(shape)) + "]"
+def joined(first: Artifact, follower: Artifact) -> Artifact:
+    """Return the artifact of two graphs; its multiply-accumulates are those of one call of each."""
+    return first.model_copy(
+        update={
+            "follower": follower,
+            "sha256": hashlib.sha256((first.sha256 + follower.sha256).encode()).hexdigest(),
+            "size_bytes": first.size_bytes + follower.size_bytes,
+            "macs": first.macs + follower.macs,
+            "parameters": first.parameters + follower.parameters,
+        }
     )

@@ -34,6 +34,8 @@ class Artifact(Frozen):
         parameters: Count of weights.
         facts: What the steps found out: `steps` by technique (what was pruned or left out), `tuned` (when and on what),
             `stored_bytes`.
+        follower: A second graph that the task calls once a step, for models of an encoder and a decoder; sizes, counts
+            and hash of the whole are the first one's fields.
     """
 
     format: Literal["torch-export", "onnx"]
@@ -48,3 +50,4 @@ class Artifact(Frozen):
     macs: int
     parameters: int
     facts: dict[str, Any] = Field(default_factory=dict)
+    follower: Artifact | None = None

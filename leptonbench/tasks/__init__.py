@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from leptonbench.registry import Registry
-from leptonbench.tasks.base import Arrays, Metric, Samples, Split, Task, TaskSetup, stack
+from leptonbench.tasks.base import Arrays, Coupling, Metric, Samples, Split, Task, TaskSetup, stack
 
 TASKS: Registry[type] = Registry(
     "task",
@@ -14,4 +14,4 @@ TASKS: Registry[type] = Registry(
     group="leptonbench.tasks",
 )
 
-__all__ = ["TASKS", "Arrays", "Metric", "Samples", "Split", "Task", "TaskSetup", "stack"]
+__all__ = ["TASKS", "Arrays", "Coupling", "Metric", "Samples", "Split", "Task", "TaskSetup", "stack"]

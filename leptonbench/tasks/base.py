@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 Arrays = dict[str, NDArray[Any]]
 """Input tensors by the network's own names, batch first."""
+
+Run = Callable[[Arrays], list[NDArray[Any]]]
+"""Takes a batch through a graph."""
+
+Coupling = Callable[[Run, Run], Run]
+"""Makes one of two graphs: how a task drives a model whose second graph is called again and again."""
 
 
 class Split(StrEnum):
@@ -142,6 +148,9 @@ class Task(Protocol):
             UsageError: If the folder is none of this task, or its classes are not the data's.
         """
 
+    def couple(self, first: Run, second: Run) -> Run:
+        """Drive a network and its follower as one; asked of tasks whose networks have followers only."""
+
     def check_outputs(self, shapes: Sequence[tuple[int | None, ...]]) -> None:
         """Refuse an ONNX file whose outputs (names and shapes are all that is known) the task cannot read.
 
@@ -154,7 +163,7 @@ class Task(Protocol):
 
 
 def stack(samples: Sequence[Arrays]) -> Arrays:
-    """Put batches of one together; shorter samples are padded with zeros at their ends, as an attention mask expects."""
+    """Put batches of one together; shorter samples are padded with zeros at their ends, as attention masks expect."""
     if len(samples) == 1:
         return samples[0]
     batch: Arrays = {}
@@ -166,6 +175,7 @@ def stack(samples: Sequence[Arrays]) -> Arrays:
             continue
         whole = np.zeros((len(parts), *shape), dtype=parts[0].dtype)
         for row, part in enumerate(parts):
-            whole[(row, *(slice(size) for size in part.shape[1:]))] = part[0]
+            inside: tuple[slice, ...] = tuple(slice(size) for size in part.shape[1:])
+            whole[row][inside] = part[0]
         batch[name] = whole
     return batch

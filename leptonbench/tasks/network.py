@@ -18,6 +18,8 @@ class Network(nn.Module):
     Attributes:
         output_names: Of the tuple's tensors.
         free_dims: By input name, the dimensions beside the batch that may vary, with a label: `{1: "frames"}`.
+        follower: A second network that the task's loop calls once a step (a decoder); most have none. It is no part of
+            this one's parameters.
     """
 
     output_names: tuple[str, ...] = ()
@@ -26,6 +28,17 @@ class Network(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+        self.__dict__["_follower"] = None  # past nn.Module, which would make its parameters this network's
+
+    @property
+    def follower(self) -> Network | None:
+        """Return the network that follows."""
+        found: Network | None = self.__dict__["_follower"]
+        return found
+
+    def followed_by(self, network: Network) -> None:
+        """Set the network that follows."""
+        self.__dict__["_follower"] = network
 
     def forward(self, **inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs in the order of `output_names`."""
