@@ -158,7 +158,7 @@ class Kitchen:
         made = self.export(steps[:on_module], target.format, part)
         for step, technique in zip(steps[on_module:], techniques[on_module:], strict=True):
             made = self.graph_step(made, step, technique, part=part)
-        return self.describe(made, target, part=part, modular=on_module == len(steps))
+        return self.describe(made, target, modular=on_module == len(steps))
 
     def export(self, steps: tuple[StepSpec, ...], kind: Format, part: Part) -> Made:
         """Turn the source, after its module steps, into the format."""
@@ -277,10 +277,7 @@ class Kitchen:
             workdir = path.parent / "work"
             workdir.mkdir()
             named = inspect_graph(model.path).inputs
-            samples = self.calibration_samples
-            if part is Part.FOLLOWER:
-                samples = lambda: self.follower_samples(itertools.islice(self.calibration_samples(), _CALIBRATED_LOOPS))  # noqa: E731
-            context = self.context(workdir, lambda: (named_for(s, named) for s in samples()))
+            context = self.context(workdir, lambda: (named_for(s, named) for s in self.calibration_of(part)))
             made = technique.apply(model.path, step.options, context)
             shutil.move(made, path)
             shutil.rmtree(workdir)
@@ -288,6 +285,12 @@ class Kitchen:
                 shutil.copy(known, path.parent / _FACTS_FILE)
 
         return self.cached(inputs, "model.onnx", make)
+
+    def calibration_of(self, part: Part) -> Iterator[Arrays]:
+        """Yield what a graph is calibrated on."""
+        if part is Part.FIRST:
+            return self.calibration_samples()
+        return self.follower_samples(itertools.islice(self.calibration_samples(), _CALIBRATED_LOOPS))
 
     def calibration_samples(self) -> Iterator[Arrays]:
         """Yield the calibration samples, encoded, as batches of one."""
@@ -311,13 +314,12 @@ class Kitchen:
         checkpoints = Path(self.job.cache) / "checkpoints"
         return Tuning(self.task.lesson(split), self.job.seed, checkpoints, self.job.tune_budget_s)
 
-    def describe(self, made: Made, target: PrepareTarget, *, part: Part, modular: bool) -> Artifact:
+    def describe(self, made: Made, target: PrepareTarget, *, modular: bool) -> Artifact:
         """Count and hash a finished file.
 
         Args:
             made: The file.
             target: What it was made for.
-            part: Which graph of it.
             modular: Whether no graph step came after the network was exported, so that it holds the network's weights.
         """
         known: dict[str, Any] = {}
@@ -327,9 +329,7 @@ class Kitchen:
         if target.format == "onnx":
             from leptonbench.compression.graph import inspect_graph
 
-            inputs, outputs, macs, parameters = inspect_graph(
-                made.path, [a.shape for a in self.samples_of(part).values()]
-            )
+            inputs, outputs, macs, parameters = inspect_graph(made.path, [tuple(shape) for shape in shapes.values()])
             files = onnx_files(made.path)
             if found := read_file_facts(made.path):
                 facts = {**facts, "steps": {**facts.get("steps", {}), **found}}
