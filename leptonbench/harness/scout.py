@@ -136,7 +136,11 @@ class Scout:
 
     def go_on(self, count: int) -> bool:
         """Return whether the search has time for a sweep of so many engines."""
-        return time.monotonic() + count * median(self.walls_s) <= self.search_until
+        return time.monotonic() + self.needs_s(count) <= self.search_until
+
+    def needs_s(self, count: int) -> float:
+        """Return how long so many probes take, by those made; 0.0 before the first."""
+        return count * median(self.walls_s) if self.walls_s else 0.0
 
     def search(self, backends: Iterable[str], default: Setting) -> Setting:
         """Return the best setting: backend and parallelism first, then the options of the best, then its queue.
@@ -220,7 +224,7 @@ class Scout:
         rates: dict[Setting, list[float]] = {setting: [] for setting in settings}
         engines = list(dict.fromkeys(setting.engine for setting in rates))
         for done in range(_ROUNDS if len(rates) > 1 else 0):
-            ends = time.monotonic() + len(engines) * median(self.walls_s)
+            ends = time.monotonic() + self.needs_s(len(engines))
             if ends > (self.apart_until if done >= _LEAST else self.latest):
                 break
             self.run.progress.phase("measure what each option contributes", done=done, total=_ROUNDS)
