@@ -118,7 +118,8 @@ class _Probe(NamedTuple):
     def __call__(self, sample: Arrays) -> Iterator[tuple[str, NDArray[np.float32]]]:
         """Yield the tensors' values on one sample."""
         yield from ((name, sample[name]) for name in self.inputs)
-        yield from zip(self.names, self.session.run(list(self.names), sample), strict=True)
+        if self.names:  # the engine takes an empty list for all outputs
+            yield from zip(self.names, self.session.run(list(self.names), sample), strict=True)
 
 
 def _probe(model: Any, tensors: Sequence[str]) -> _Probe:

@@ -1,0 +1,159 @@
+"""Graph steps: what they quantise, what they leave out by measurement, what they refuse."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from leptonbench.compression.facts import add_facts, read_file_facts
+from leptonbench.compression.quantize_dynamic import QuantizeDynamic
+from leptonbench.compression.quantize_static import QuantizeStatic
+from leptonbench.compression.quantize_weights import QuantizeWeights
+from leptonbench.errors import NotApplicable, UsageError
+from tests import graphs
+
+
+def _static(tmp_path: Path, source: Path, inputs: Any = graphs.images, **options: Any) -> Path:
+    return QuantizeStatic().apply(source, options, graphs.context(tmp_path, inputs))
+
+
+def _kinds(path: Path) -> Counter[str]:
+    return Counter(node.op_type for node in onnx.load(str(path)).graph.node)
+
+
+def _error(path: Path, source: Path, samples: Any) -> float:
+    """Return the RMS error of the outputs over the spread of the source's."""
+    wanted = np.concatenate([graphs.answer(source, sample).ravel() for sample in samples()])
+    found = np.concatenate([graphs.answer(path, sample).ravel() for sample in samples()])
+    return float(np.sqrt(np.mean((found - wanted) ** 2)) / wanted.std())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"calibration": "entropy"},
+        {"calibration": "percentile", "percentile": 99.99},
+        {"activations": "int8"},
+        {"reduce_range": True},
+        {"per_channel": False},
+        {"operators": "products"},
+    ],
+    ids=str,
+)
+def test_a_quantised_graph_answers_much_the_same(tmp_path: Path, options: dict[str, Any]) -> None:
+    source = graphs.convolutions(tmp_path / "model.onnx")
+    made = _static(tmp_path, source, **options)
+    assert _kinds(made)["QuantizeLinear"] >= 3
+    assert 0 < _error(made, source, graphs.images) < 0.15
+
+
+def test_products_over_any_length_are_quantised_and_nothing_else(tmp_path: Path) -> None:
+    source = graphs.products(tmp_path / "model.onnx")
+    made = _static(tmp_path, source, graphs.frames)
+    assert read_file_facts(made)["quantize-static"]["operators"] == "products"
+    assert 0 < _error(made, source, graphs.frames) < 0.15
+
+
+def test_seven_bit_weights_have_seven_bits(tmp_path: Path) -> None:
+    made = _static(tmp_path, graphs.convolutions(tmp_path / "model.onnx"), reduce_range=True)
+    weights = [t for t in onnx.load(str(made)).graph.initializer if t.name.endswith("_quantized") and len(t.dims) > 1]
+    assert weights
+    assert all(np.abs(onnx.numpy_helper.to_array(t).astype(int)).max() == 64 for t in weights)
+    assert read_file_facts(made)["quantize-static"]["weight_bits"] == 7
+
+
+def test_what_is_not_hurt_is_not_left_out(tmp_path: Path) -> None:
+    made = _static(tmp_path, graphs.convolutions(tmp_path / "model.onnx"), exclude="measured")
+    found = read_file_facts(made)["quantize-static"]["sensitivity"]
+    assert found["excluded"] == []
+    assert 0 < found["error_all_quantised"] <= 0.1
+
+
+def test_what_eight_bits_hurt_is_found_and_left_in_fp32(tmp_path: Path) -> None:
+    source = graphs.convolutions(tmp_path / "model.onnx", fragile=True)
+    plain = _error(_static(tmp_path, source), source, graphs.images)
+    made = _static(tmp_path, source, exclude="measured", operators="products")
+    facts = read_file_facts(made)["quantize-static"]
+    found = facts["sensitivity"]
+    assert found["excluded"][0] == max(found["most_sensitive"], key=found["most_sensitive"].get) == "second"
+    assert found["error_after_exclusion"][-1] < found["error_all_quantised"]
+    assert facts["products_quantised"] == 3 - len(found["excluded"])
+    assert _error(made, source, graphs.images) < plain
+
+
+def test_the_measured_error_is_that_of_the_graph(tmp_path: Path) -> None:
+    """Switched rounding and the quantised graph run by an engine are two ways to the same number."""
+    source = graphs.convolutions(tmp_path / "model.onnx")
+    made = _static(tmp_path, source, exclude="measured", exclude_bound=1.0, samples=8)
+    told = read_file_facts(made)["quantize-static"]["sensitivity"]["error_all_quantised"]
+    assert told == pytest.approx(_error(made, source, lambda: graphs.images(8)), rel=0.25)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"percentile": 99.9},
+        {"calibration": "percentile", "percentile": 30},
+        {"samples": 0},
+        {"samples": True},
+        {"exclude_bound": "low"},
+        {"activations": "int4"},
+        {"no_such_option": 1},
+    ],
+    ids=str,
+)
+def test_a_wrong_option_is_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+    source = graphs.convolutions(tmp_path / "model.onnx")
+    with pytest.raises(UsageError) as caught:
+        _static(tmp_path, source, **options)
+    assert caught.value.hint
+
+
+def test_facts_of_earlier_steps_stay(tmp_path: Path) -> None:
+    source = graphs.convolutions(tmp_path / "model.onnx")
+    model = onnx.load(str(source))
+    add_facts(model, "earlier", {"kept": 3})
+    onnx.save(model, str(source))
+    facts = read_file_facts(_static(tmp_path, source))
+    assert facts["earlier"] == {"kept": 3}
+    assert set(facts) == {"earlier", "quantize-static"}
+
+
+def test_dynamic_quantisation_takes_what_has_an_integer_kernel(tmp_path: Path) -> None:
+    source = graphs.products(tmp_path / "model.onnx")
+    made = QuantizeDynamic().apply(source, {}, graphs.context(tmp_path, graphs.frames))
+    assert read_file_facts(made)["quantize-dynamic"]["operators"] == {"ConvInteger": 0, "MatMulInteger": 2}
+    assert _kinds(made)["MatMulInteger"] == 2
+    assert 0 < _error(made, source, graphs.frames) < 0.15
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("level", [1, 4])
+def test_four_bit_weights_are_smaller_and_much_the_same(tmp_path: Path, symmetric: bool, level: int) -> None:
+    source = graphs.products(tmp_path / "model.onnx")
+    options = {"block": 32, "symmetric": symmetric, "accuracy_level": level}
+    made = QuantizeWeights().apply(source, options, graphs.context(tmp_path, graphs.frames))
+    assert _kinds(made)["MatMulNBits"] == 2
+    assert read_file_facts(made)["quantize-weights"]["share_of_weights"] == 1.0
+    assert 0 < _error(made, source, graphs.frames) < 0.3
+    assert _bytes(made) < 0.25 * _bytes(source)
+
+
+def _bytes(path: Path) -> int:
+    return sum(len(tensor.raw_data) for tensor in onnx.load(str(path)).graph.initializer)
+
+
+def test_four_bit_weights_do_not_apply_to_convolutions(tmp_path: Path) -> None:
+    source = graphs.convolutions(tmp_path / "model.onnx")
+    with pytest.raises(NotApplicable) as caught:
+        QuantizeWeights().apply(source, {}, graphs.context(tmp_path, graphs.images))
+    convolutions, head = 8 * 3 * 9 + 8 * 8 * 9, 8 * 4
+    assert caught.value.cause.startswith(f"{100 * convolutions / (convolutions + head):.3g} % of its weights")
+    assert "0 %" in caught.value.cause
+    assert caught.value.hint
