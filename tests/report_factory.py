@@ -150,7 +150,8 @@ def _money(p50: float, backend: str, provenance: Provenance) -> dict[str, Quanti
     }
 
 
-def _rounds(p50: float | None, provenance: Provenance, count: int = 5) -> tuple[RoundRecord, ...]:
+def make_rounds(p50: float | None, provenance: Provenance, *, count: int = 5) -> tuple[RoundRecord, ...]:
+    """Return so many rounds of a cell; none without a measured latency."""
     if p50 is None or provenance is not M:
         return ()
     factors = (0.998, 1.004, 1.0, 1.011, 0.991)[:count]
@@ -244,7 +245,7 @@ def ok_record(
         status=status,
         reason=reason if status is Status.INVALID else None,
         metrics=metrics,
-        rounds=_rounds(None if scenario is OFFLINE else p50, provenance),
+        rounds=make_rounds(None if scenario is OFFLINE else p50, provenance),
         artifact=_artifact(spec, backend),
         settings=Settings(
             requested={"rounds": 5, "duration_s": 1.5, "threads": 2},

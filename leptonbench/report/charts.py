@@ -24,9 +24,18 @@ MARKERS = (
     "M-1.7-5H1.7V-1.7H5V1.7H1.7V5H-1.7V1.7H-5V-1.7H-1.7Z",
     "M0-5L4.8-1.5 2.9 4.1H-2.9L-4.8-1.5Z",
     "M-2.5-4.4H2.5L5 0 2.5 4.4H-2.5L-5 0Z",
+    "M0-5.6L1.6-1.9 5.4-1.7 2.4.7 3.3 4.5 0 2.4-3.3 4.5-2.4.7-5.4-1.7-1.6-1.9Z",
+    "M-5-2.6L-2.6-5 0-2.4 2.6-5 5-2.6 2.4 0 5 2.6 2.6 5 0 2.4-2.6 5-5 2.6-2.4 0Z",
+    "M5.2 0L-3.6 4.9V-4.9Z",
+    "M-5.2 0L3.6-4.9V4.9Z",
+    "M-4.4-4.6H4.4L-4.4 4.6H4.4Z",
+    "M-4.6-4.4V4.4L4.6-4.4V4.4Z",
+    "M-5 2.6A5 5 0 0 1 5 2.6Z",
+    "M-2.3-5.4H2.3V5.4H-2.3Z",
 )
 PALETTE_SIZE = 8
 CROWDED = 24  # above so many points only those on the front are labelled
+BARS_MATTER = 8  # with more points, labels may lie over error bars: there is no room beside all of them
 
 
 class ChartPoint(NamedTuple):
@@ -45,27 +54,38 @@ class ChartPoint(NamedTuple):
     marker: int
     provenance: Provenance
     front: bool
+    below: bool = False
+
+
+class Limits(NamedTuple):
+    """What a buyer asks for, by metric in SI; drawn as a line across a chart whose axis reaches that far."""
+
+    by_tag: dict[str, float]
 
 
 class ChartTexts(NamedTuple):
-    """The words of one chart."""
+    """The words of one chart; `limits` by metric."""
 
     title: str
     description: str
     x_title: str
     y_title: str
     better: str
+    below: str
+    limits: dict[str, str]
 
 
 def _n(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
 
 
-def pareto_svg(chart_id: str, points: Sequence[ChartPoint], x_tag: str, y_tag: str, texts: ChartTexts) -> Markup:
+def pareto_svg(
+    chart_id: str, points: Sequence[ChartPoint], x_tag: str, y_tag: str, texts: ChartTexts, limits: Limits
+) -> Markup:
     """Draw one Pareto chart.
 
-    Hollow markers are dominated; a dashed outline is a simulated number and a hatched one a projected or assumed
-    number. A front line joins points of one provenance only.
+    Hollow markers are dominated, pale ones below the quality floor; a dashed outline is a simulated number and a
+    hatched one a projected or assumed number. A front line joins points of one provenance only.
 
     Args:
         chart_id: Unique in the page; labels the chart for assistive technology.
@@ -73,14 +93,16 @@ def pareto_svg(chart_id: str, points: Sequence[ChartPoint], x_tag: str, y_tag: s
         x_tag: Metric on the horizontal axis.
         y_tag: Metric on the vertical axis.
         texts: In the reader's language.
+        limits: Of the workload.
     """
     x_axis = make_axis(x_tag, METRICS[x_tag].unit, [v for p in points for v in (p.x, p.x_low, p.x_high)], LEFT, RIGHT)
     y_axis = make_axis(y_tag, METRICS[y_tag].unit, [v for p in points for v in (p.y, p.y_low, p.y_high)], BOTTOM, TOP)
     body = [
         _frame(x_axis, y_axis, texts),
         _corner(points, x_axis, y_axis, texts.better),
+        *_limits(limits, x_axis, y_axis, texts),
         *_fronts(points, x_axis, y_axis),
-        *_marks(points, x_axis, y_axis),
+        *_marks(points, x_axis, y_axis, texts.below),
         *_labels(points, x_axis, y_axis),
     ]
     head = (
@@ -109,6 +131,22 @@ def _frame(x_axis: Axis, y_axis: Axis, texts: ChartTexts) -> str:
 
 def _arrow(tag: str, lower: str, higher: str) -> str:
     return f"{lower if lower_is_better(tag) else higher} "
+
+
+def _limits(limits: Limits, x_axis: Axis, y_axis: Axis, texts: ChartTexts) -> list[str]:
+    """Draw the limits that lie within the axes, each with its name at the frame."""
+    lines = []
+    x, y = limits.by_tag.get(x_axis.tag), limits.by_tag.get(y_axis.tag)
+    if x is not None and x_axis.low < x < x_axis.high:
+        at = x_axis.place(x)
+        lines.append(f'<path class="limit" d="M{_n(at)} {_n(TOP)}V{_n(BOTTOM)}"/>')
+        lines.append(f'<text class="limit m" x="{_n(at)}" y="{_n(TOP - 4)}">{escape(texts.limits[x_axis.tag])}</text>')
+    if y is not None and y_axis.low < y < y_axis.high:
+        at = y_axis.place(y)
+        lines.append(f'<path class="limit" d="M{_n(LEFT)} {_n(at)}H{_n(RIGHT)}"/>')
+        name = escape(texts.limits[y_axis.tag])
+        lines.append(f'<text class="limit e" x="{_n(RIGHT)}" y="{_n(at + 10)}">{name}</text>')
+    return lines
 
 
 def _corner(points: Sequence[ChartPoint], x_axis: Axis, y_axis: Axis, better: str) -> str:
@@ -153,7 +191,7 @@ def _staircase(points: Sequence[ChartPoint], x_axis: Axis, y_axis: Axis) -> list
     return corners
 
 
-def _marks(points: Sequence[ChartPoint], x_axis: Axis, y_axis: Axis) -> list[str]:
+def _marks(points: Sequence[ChartPoint], x_axis: Axis, y_axis: Axis, below: str) -> list[str]:
     marks = []
     for point in sorted(points, key=lambda p: p.front):
         x, y = x_axis.place(point.x), y_axis.place(point.y)
@@ -161,8 +199,9 @@ def _marks(points: Sequence[ChartPoint], x_axis: Axis, y_axis: Axis) -> list[str
             f"M{_n(x_axis.place(point.x_low))} {_n(y)}H{_n(x_axis.place(point.x_high))}"
             f"M{_n(x)} {_n(y_axis.place(point.y_low))}V{_n(y_axis.place(point.y_high))}"
         )
-        state = "s" if point.front else "h"
+        state = ("s" if point.front else "h") + (" b" if point.below else "")
         tip = f"{point.label}: {_tip(x_axis, point.x)}; {_tip(y_axis, point.y)}"
+        tip += f"; {below}" if point.below else ""
         marks.append(
             f'<a href="#{point.anchor}" class="pt k{point.colour} {state} q-{point.provenance.value[0]}">'
             f"<title>{escape(tip)}</title>"
@@ -180,8 +219,9 @@ def _labels(points: Sequence[ChartPoint], x_axis: Axis, y_axis: Axis) -> list[st
     crowded = len(points) > CROWDED
     ranked = sorted((p for p in points if p.front or not crowded), key=lambda p: not p.front)
     places = [(x_axis.place(p.x), y_axis.place(p.y), p.label) for p in ranked]
+    bars = points if len(points) <= BARS_MATTER else []
     obstacles = [
-        Box(x_axis.place(p.x) - 1, min(_ends(p, y_axis)), x_axis.place(p.x) + 1, max(_ends(p, y_axis))) for p in points
+        Box(x_axis.place(p.x) - 1, min(_ends(p, y_axis)), x_axis.place(p.x) + 1, max(_ends(p, y_axis))) for p in bars
     ]
     if not _corner_taken(points, x_axis, y_axis):
         x, y, _ = _corner_place(x_axis, y_axis)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from leptonbench.report.numbers import Ratio, bounds, clearly_better, lower_is_better, ratio
-from leptonbench.schema import CellRecord, Quantity, RunManifest, Scenario, Status
+from leptonbench.report.numbers import Ratio, clearly_better, lower_is_better, ratio
+from leptonbench.schema import CellRecord, Quantity, Scenario, Status
 
 
 class Question(StrEnum):
@@ -119,61 +119,6 @@ def _rank(rule: Rule, workload: str, scenario: Scenario, pool: list[CellRecord])
     tied = tuple(record for record in others if record not in clear)
     times = ratio(clear[0].metrics[tag], best.metrics[tag]) if clear else None
     return nothing._replace(best=best, tied=tied, next_clear=clear[0] if clear else None, times=times)
-
-
-class Verdict(StrEnum):
-    """Whether a compression is worth it in one cell."""
-
-    PAYS = "pays"
-    INDISTINCT = "indistinct"
-    SLOWER = "slower"
-    INACCURATE = "inaccurate"
-    UNKNOWN = "unknown"
-
-
-def compression_verdict(record: CellRecord) -> Verdict:
-    """Judge one compressed cell: accurate enough first, then clearly faster than the uncompressed model or not."""
-    if record.meets_quality is False:
-        return Verdict.INACCURATE
-    speedup = metric_of(record, "speedup")
-    if speedup is None or record.status is not Status.OK or record.meets_quality is None:
-        return Verdict.UNKNOWN
-    low, high = bounds(speedup)
-    if low > 1:
-        return Verdict.PAYS
-    return Verdict.SLOWER if high < 1 else Verdict.INDISTINCT
-
-
-class Judged(NamedTuple):
-    """One compressed cell with its verdict and its size against the uncompressed model's."""
-
-    record: CellRecord
-    verdict: Verdict
-    smaller: float | None
-
-
-def judge_compressions(manifest: RunManifest, workload: str, records: Sequence[CellRecord]) -> list[Judged]:
-    """Judge every compressed cell of a workload in the first scenario, by MLPerf's order, that has speedups."""
-    baselines = {variant.name for variant in manifest.variants if not variant.steps}
-    mine = [record for record in records if record.cell.workload == workload]
-    sizes = [_size(record) for record in mine if record.cell.variant in baselines]
-    baseline_size = next((size for size in sizes if size), None)
-    for scenario in RULES[0].scenarios:
-        here = [record for record in mine if record.cell.scenario is scenario and record.cell.variant not in baselines]
-        compressed = [record for record in here if record.status in (Status.OK, Status.INVALID)]
-        if any(metric_of(record, "speedup") for record in compressed):
-            return [_judge(record, baseline_size) for record in compressed]
-    return []
-
-
-def _size(record: CellRecord) -> float | None:
-    size = metric_of(record, "model_size")
-    return size.value if size else None
-
-
-def _judge(record: CellRecord, baseline_size: float | None) -> Judged:
-    size = _size(record)
-    return Judged(record, compression_verdict(record), baseline_size / size if baseline_size and size else None)
 
 
 class ReasonGroup(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from leptonbench.report.charts import strip_svg
+from leptonbench.report.findings import say_cause
 from leptonbench.report.i18n import Translator
 from leptonbench.report.naming import Namer, repeat_command
 from leptonbench.report.numbers import Figure, figure, plain
@@ -46,6 +47,7 @@ class CellDetail(NamedTuple):
     record: CellRecord
     anchor: str
     name: str
+    causes: tuple[Markup, ...]
     metrics: tuple[MetricRow, ...]
     absent: tuple[tuple[str, tuple[MetricRow, ...]], ...]
     round_tags: tuple[str, ...]
@@ -53,6 +55,7 @@ class CellDetail(NamedTuple):
     strip: Markup | None
     settings: tuple[SettingRow, ...]
     recipe: tuple[str, ...]
+    facts: tuple[SettingRow, ...]
     energy: EnergyReading | None
     command: str
 
@@ -75,6 +78,7 @@ def _detail(manifest: RunManifest, record: CellRecord, translate: Translator, na
         record=record,
         anchor=namer.anchor(record.cell),
         name=namer.short(record.cell),
+        causes=tuple(say_cause(cause, translate) for cause in record.causes),
         metrics=tuple(row for row in rows if row.figure.value is not None),
         absent=tuple((why, tuple(some)) for why, some in absent.items()),
         round_tags=round_tags,
@@ -82,6 +86,7 @@ def _detail(manifest: RunManifest, record: CellRecord, translate: Translator, na
         strip=_strip(record, translate),
         settings=settings_rows(record.settings.requested, record.settings.effective),
         recipe=tuple(describe_step(step) for step in record.artifact.recipe) if record.artifact else (),
+        facts=settings_rows({}, record.artifact.facts) if record.artifact else (),
         energy=next((item.energy for item in record.rounds if item.energy is not None), None),
         command=repeat_command(manifest, record.cell),
     )

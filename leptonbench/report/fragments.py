@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from markupsafe import Markup
 
 from leptonbench.report.i18n import Translator
@@ -65,6 +67,31 @@ def times(translate: Translator, ratio: Ratio) -> Markup:
     return translate("prose.ratio", value=value, low=write(ratio.low, decimals), high=write(ratio.high, decimals))
 
 
+def ratio_text(ratio: Ratio) -> str:
+    """Return a ratio's value for a table."""
+    return write(ratio.value, max(decimals_for(ratio.value), 0))
+
+
+def ratio_span(ratio: Ratio) -> str:
+    """Return a ratio's interval for a table; empty where there is none."""
+    if ratio.low is None or ratio.high is None:
+        return ""
+    decimals = max(decimals_for(ratio.value), 0)
+    return f"{write(ratio.low, decimals)}\u2013{write(ratio.high, decimals)}"
+
+
 def cell_link(record: CellRecord, namer: Namer) -> Markup:
     """Return a cell's name as a link to its details."""
     return Markup('<a href="#{}">{}</a>').format(namer.anchor(record.cell), namer.short(record.cell))
+
+
+def foreign(translate: Translator, text: str) -> Markup:
+    """Return a record's own words, which are English, marked as such on a page in another language."""
+    if translate.lang == "en":
+        return Markup("{}").format(text)
+    return Markup('<span lang="en">{}</span>').format(text)
+
+
+def listed(translate: Translator, names: Iterable[str]) -> Markup:
+    """Return names in a row: `a, b and c`."""
+    return translate.join([Markup("{}").format(name) for name in names])

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from leptonbench.errors import StorageError
 from leptonbench.paths import data_root
@@ -23,7 +23,7 @@ from leptonbench.report.charts import MARKERS, PALETTE_SIZE
 from leptonbench.report.i18n import HTML_LANG, LANGUAGES, Translator
 from leptonbench.report.numbers import figure, plain
 from leptonbench.report.view import build_view
-from leptonbench.schema import METRICS, CellRecord, RunManifest
+from leptonbench.schema import METRICS, CellRecord, RunManifest, Status
 
 PLAIN_RECORDS_BYTES = 24_000
 """Records up to this size are embedded as readable JSON; larger ones are compressed."""
@@ -84,7 +84,10 @@ def _environment() -> jinja2.Environment:
         markers=MARKERS,
         metrics=METRICS,
         palette=range(PALETTE_SIZE),
+        names=lambda names: [escape(name) for name in names],
         plain=plain,
+        ratio=fragments.ratio_text,
+        ratio_span=fragments.ratio_span,
     )
     environment.filters["exact"] = repr
     environment.filters["sentence"] = lambda text: text if text.endswith((".", "!", "?")) else f"{text}."
@@ -133,7 +136,7 @@ def render_report(manifest: RunManifest, records: Sequence[CellRecord], *, lang:
         UsageError: If there is no such language.
         StorageError: If the report's own templates or messages cannot be read.
     """
-    big = len(records) > PACK_ABOVE_CELLS
+    big = sum(record.status is not Status.SKIPPED for record in records) > PACK_ABOVE_CELLS
     other = next(name for name in LANGUAGES if name != lang)
     translate = Translator(lang)
     body = _body(manifest, records, translate, big=big)

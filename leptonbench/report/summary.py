@@ -7,32 +7,25 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from leptonbench.report.choice import (
-    RULES,
-    Answer,
-    Judged,
-    Verdict,
-    absent_cells,
-    answer,
-    judge_compressions,
-)
-from leptonbench.report.fragments import amount, cell_link, data, times
+from leptonbench.report.choice import RULES, Answer, answer
+from leptonbench.report.compress import Verdict
+from leptonbench.report.fragments import amount, cell_link, times
 from leptonbench.report.i18n import Translator
-from leptonbench.report.naming import Namer, ordered
+from leptonbench.report.naming import Namer
 from leptonbench.report.numbers import figure, plain
+from leptonbench.report.verdicts import VariantTable
 from leptonbench.schema import CellRecord, Provenance, RunManifest, WorkloadSpec
+
+_DECIDES = (Verdict.PAYS, Verdict.ENGINE, Verdict.SMALLER, Verdict.INACCURATE)
 
 
 class Line(NamedTuple):
-    """One question with its answer in sentences; `muted` where nothing qualifies.
-
-    `verdicts` lists things under one judgement each.
-    """
+    """One question with its answer; `muted` where nothing qualifies, `small` where there is much to say."""
 
     question: Markup
     sentences: tuple[Markup, ...]
     muted: bool = False
-    verdicts: tuple[tuple[Markup, tuple[Markup, ...]], ...] = ()
+    small: bool = False
 
 
 class WorkloadSummary(NamedTuple):
@@ -55,38 +48,18 @@ class Summariser:
         self._t = translate
         self._namer = namer
 
-    def summaries(self) -> list[WorkloadSummary]:
-        """Return one summary per workload that has records."""
-        specs = {spec.name: spec for spec in self._manifest.workloads}
-        names = ordered((record.cell.workload for record in self._records), list(specs))
-        return [self._workload(name, specs.get(name)) for name in names]
+    def workload(self, name: str, table: VariantTable | None, *, anchor: str) -> WorkloadSummary:
+        """Return the summary of one workload.
 
-    def absent(self) -> list[Markup]:
-        """Return one sentence per reason for which cells failed, are invalid or were skipped."""
-        sentences = []
-        for group in absent_cells(self._records):
-            cells = [
-                Markup("{} ({})").format(cell_link(record, self._namer), self._place(record))
-                for record in group.records
-            ]
-            head = self._t.count(f"absent.{group.status.value}", len(group.records), cells=self._t.join(cells))
-            why = self._t("absent.why", message=group.message) if group.message else self._t("absent.no_reason")
-            hint = self._t("absent.hint", hint=group.hint) if group.hint else Markup("")
-            sentences.append(head + why + hint)
-        return sentences
-
-    def _place(self, record: CellRecord) -> Markup:
-        return self._t(
-            "prose.place",
-            workload=record.cell.workload,
-            scenario=self._t(f"scenario.{record.cell.scenario.value}"),
-        )
-
-    def _workload(self, name: str, spec: WorkloadSpec | None) -> WorkloadSummary:
+        Args:
+            name: Of the workload.
+            table: What was judged of its compressions, if there are any.
+            anchor: Page fragment of that table.
+        """
+        spec = next((spec for spec in self._manifest.workloads if spec.name == name), None)
         lines = [self._answer(answer(rule, name, self._records)) for rule in RULES]
-        judged = judge_compressions(self._manifest, name, self._records)
-        if judged:
-            lines.append(self._compression(judged))
+        if table is not None:
+            lines.append(self._compression(table, anchor))
         title = self._t.text(spec.title) if spec else name
         return WorkloadSummary(name, title, self._criteria(name, spec), tuple(lines))
 
@@ -165,31 +138,12 @@ class Summariser:
         key = "nothing.quality" if found.rejected_quality == found.candidates else "nothing.target"
         return self._t(key, candidates=found.candidates, quality=found.rejected_quality, target=found.rejected_target)
 
-    def _compression(self, judged: list[Judged]) -> Line:
-        verdicts = []
-        for verdict in Verdict:
-            items = tuple(self._item(item) for item in judged if item.verdict is verdict)
-            if items:
-                verdicts.append((self._t(f"compression.{verdict.value}"), items))
-        scenario = self._t(f"scenario.{judged[0].record.cell.scenario.value}")
-        return Line(self._t("question.compression", scenario=scenario), (), verdicts=tuple(verdicts))
-
-    def _item(self, item: Judged) -> Markup:
-        facts = []
-        for tag in ("speedup", "quality_delta"):
-            quantity = item.record.metrics.get(tag)
-            if quantity is not None and quantity.value is not None:
-                shown = figure(tag, quantity)
-                ends = self._t("prose.ends", low=shown.low_text, high=shown.high_text) if shown.has_interval else ""
-                facts.append(self._t(f"compression.fact.{tag}", value=data(shown), ends=ends))
-        if item.smaller is not None:
-            facts.append(self._t("compression.fact.size", value=f"{item.smaller:.1f}"))
-        joined = self._t("list.facts").join(facts)
-        return (
-            self._t("compression.item", cell=self._link(item.record), facts=joined)
-            if facts
-            else self._link(item.record)
-        )
+    def _compression(self, table: VariantTable, anchor: str) -> Line:
+        """Say what pays and what must not be ranked; the table that it comes from says the rest, and why."""
+        scenario = self._t(f"scenario.{table.compression.scenario.value}")
+        sentences = [sentence for verdict, sentence in table.sentences if verdict in _DECIDES]
+        sentences.append(self._t("compress.see", anchor=anchor))
+        return Line(self._t("question.compression", scenario=scenario), tuple(sentences), small=True)
 
     def _link(self, record: CellRecord) -> Markup:
         return cell_link(record, self._namer)

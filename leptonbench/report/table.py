@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from leptonbench.report.choice import metric_of
+from leptonbench.report.compress import floor_state
 from leptonbench.report.naming import SCENARIO_ORDER, Namer, ordered
 from leptonbench.report.numbers import Figure, Scale, clearly_better, figure, lower_is_better, scale_for
 from leptonbench.schema import METRICS, CellRecord, Provenance, Quantity, RunManifest, Scenario, Status
@@ -14,6 +15,7 @@ COLUMNS = (
     "latency_p50",
     "latency_p90",
     "latency_p99",
+    "real_time_factor",
     "throughput",
     "energy_per_inference",
     "cost_per_million",
@@ -23,6 +25,7 @@ COLUMNS = (
     "theoretical_speedup",
     "peak_memory",
     "model_size",
+    "stored_size",
 )
 STATUS_ORDER = (Status.OK, Status.INVALID, Status.FAILED, Status.SKIPPED)
 
@@ -44,10 +47,11 @@ class TableCell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One configuration."""
+    """One configuration; `floor` says where its quality lies (`leptonbench.report.compress.floor_state`)."""
 
     record: CellRecord
     name: str
+    floor: str
     qualifiers: str
     anchor: str
     cells: tuple[TableCell, ...]
@@ -88,12 +92,17 @@ def arrange(manifest: RunManifest, records: Sequence[CellRecord]) -> list[CellRe
     return sorted(records, key=place)
 
 
-def build_groups(arranged: Sequence[CellRecord], namer: Namer) -> list[Group]:
-    """Return one table per workload and scenario from records in page order."""
+def build_groups(arranged: Sequence[CellRecord], namer: Namer, *, first: int = 1) -> list[Group]:
+    """Return one table per workload and scenario from records in page order; skipped cells have no row.
+
+    Tables are numbered in their ids from `first` on.
+    """
     groups: dict[tuple[str, Scenario], list[CellRecord]] = {}
     for record in arranged:
+        if record.status is Status.SKIPPED:
+            continue
         groups.setdefault((record.cell.workload, record.cell.scenario), []).append(record)
-    return [_group(f"t{number}", some, namer) for number, some in enumerate(groups.values(), 1)]
+    return [_group(f"t{number}", some, namer) for number, some in enumerate(groups.values(), first)]
 
 
 def _quantities(records: Sequence[CellRecord], tag: str) -> list[Quantity]:
@@ -161,6 +170,7 @@ def _row(
     return Row(
         record,
         namer.short(record.cell),
+        floor_state(record),
         namer.qualifiers(record.cell),
         namer.anchor(record.cell),
         tuple(cells),

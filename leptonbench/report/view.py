@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from markupsafe import Markup
-
 from leptonbench.report.details import CellDetail, SettingRow, build_details, settings_rows
 from leptonbench.report.i18n import Translator
+from leptonbench.report.missing import Missing, missing_cells
 from leptonbench.report.naming import Namer, ordered
 from leptonbench.report.numbers import plain
-from leptonbench.report.plots import ChartGroup, Legend, build_charts, make_legend
+from leptonbench.report.plots import ChartGroup, build_charts, limits_of, make_legend
 from leptonbench.report.summary import Summariser, WorkloadSummary
 from leptonbench.report.table import STATUS_ORDER, Group, arrange, build_groups
+from leptonbench.report.verdicts import ContributionRow, VariantTable, build_contributions, build_variants
 from leptonbench.schema import CellRecord, Notice, Provenance, RunManifest, Status
 
 
@@ -45,6 +45,22 @@ class FilterAxis(NamedTuple):
     values: tuple[str, ...]
 
 
+class WorkloadPart(NamedTuple):
+    """Everything about one workload; `id` is its page fragment."""
+
+    id: str
+    name: str
+    title: str
+    description: str
+    summary: WorkloadSummary
+    variants: VariantTable | None
+    contributions: tuple[ContributionRow, ...]
+    charts: tuple[ChartGroup, ...]
+    groups: tuple[Group, ...]
+    filters: tuple[FilterAxis, ...]
+    missing: tuple[Missing, ...]
+
+
 class ReportView(NamedTuple):
     """The whole page."""
 
@@ -52,12 +68,8 @@ class ReportView(NamedTuple):
     title: str
     description: str
     trust: Trust
-    summaries: tuple[WorkloadSummary, ...]
-    absent: tuple[Markup, ...]
-    groups: tuple[Group, ...]
-    filters: tuple[FilterAxis, ...]
-    legend: Legend
-    charts: tuple[ChartGroup, ...]
+    records: int
+    parts: tuple[WorkloadPart, ...]
     details: tuple[CellDetail, ...]
     workload_titles: dict[str, str]
     environment: tuple[tuple[str, str], ...]
@@ -69,26 +81,59 @@ def build_view(manifest: RunManifest, records: Sequence[CellRecord], translate: 
     """Return the view model of one run in one language."""
     in_order = arrange(manifest, records)
     namer = Namer([record.cell for record in in_order])
-    groups = build_groups(in_order, namer)
-    legend = make_legend(manifest, records)
-    summariser = Summariser(manifest, records, translate, namer)
     return ReportView(
         manifest=manifest,
         title=translate.text(manifest.suite.title),
         description=translate.text(manifest.suite.description),
         trust=_trust(manifest, records),
-        summaries=tuple(summariser.summaries()),
-        absent=tuple(summariser.absent()),
-        groups=tuple(groups),
-        filters=_filters(manifest, records),
-        legend=legend,
-        charts=tuple(build_charts(groups, legend, translate, namer)),
-        details=tuple(build_details(manifest, in_order, translate, namer)),
+        records=len(records),
+        parts=tuple(_parts(manifest, in_order, translate, namer)),
+        details=tuple(build_details(manifest, _tried(in_order), translate, namer)),
         workload_titles=_workload_titles(manifest, records, translate),
         environment=_environment(manifest),
         state=_state(manifest),
         settings=settings_rows(manifest.settings.requested, manifest.settings.effective),
     )
+
+
+def _tried(records: Sequence[CellRecord]) -> list[CellRecord]:
+    """Return the cells that there is more to say of than why they were skipped."""
+    return [record for record in records if record.status is not Status.SKIPPED]
+
+
+def _parts(
+    manifest: RunManifest, in_order: Sequence[CellRecord], translate: Translator, namer: Namer
+) -> list[WorkloadPart]:
+    by_workload: dict[str, list[CellRecord]] = {}
+    for record in in_order:
+        by_workload.setdefault(record.cell.workload, []).append(record)
+    legend = make_legend(manifest, in_order)
+    summariser = Summariser(manifest, in_order, translate, namer)
+    specs = {spec.name: spec for spec in manifest.workloads}
+    parts: list[WorkloadPart] = []
+    tables = 0
+    for number, (name, records) in enumerate(by_workload.items(), 1):
+        groups = build_groups(records, namer, first=tables + 1)
+        tables += len(groups)
+        table = build_variants(manifest, name, records, translate, namer)
+        summary = summariser.workload(name, table, anchor=f"w{number}-compress")
+        limits = limits_of(manifest, name, records)
+        parts.append(
+            WorkloadPart(
+                id=f"w{number}",
+                name=name,
+                title=summary.title,
+                description=translate.text(specs[name].description) if name in specs else "",
+                summary=summary,
+                variants=table,
+                contributions=tuple(build_contributions(manifest, name, records, translate, namer)),
+                charts=tuple(build_charts(groups, legend, limits, translate, namer)),
+                groups=tuple(groups),
+                filters=_filters(manifest, _tried(records)),
+                missing=tuple(missing_cells(records, namer)),
+            )
+        )
+    return parts
 
 
 def _trust(manifest: RunManifest, records: Sequence[CellRecord]) -> Trust:

@@ -97,14 +97,14 @@
     all(".group").forEach((group) => {
       group.hidden = all("tbody tr", group).every((row) => row.hidden);
     });
+    all(".shown").forEach((status) => {
+      const own = all(".compare tbody tr", status.closest(".part"));
+      const kept = own.filter((row) => !row.hidden).length;
+      status.textContent = off.size ? status.dataset.text.replace("##", own.length).replace("#", kept) : "";
+    });
     all(".pt").forEach((point) => {
       point.classList.toggle("off", gone.has(point.getAttribute("href")));
     });
-    const status = document.getElementById("shown");
-    if (!status) return;
-    const shown = rows.filter((row) => !row.hidden).length;
-    const words = status.dataset.text.replace("##", rows.length).replace("#", shown);
-    status.textContent = off.size ? words : "";
   }
 
   function toggle(chip) {
@@ -164,7 +164,7 @@
   }
 
   function printAll() {
-    const closed = all("details.cell:not([open])");
+    const closed = all("details:not([open])");
     closed.forEach((item) => {
       item.open = true;
     });

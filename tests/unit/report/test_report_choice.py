@@ -2,17 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from leptonbench.report.choice import (
-    RULES,
-    Question,
-    Verdict,
-    absent_cells,
-    answer,
-    compression_verdict,
-    judge_compressions,
-)
-from leptonbench.schema import CellRecord, Scenario, Status
-from tests.report_factory import make_manifest, make_records, ok_record, quantity
+from leptonbench.report.choice import RULES, Question, absent_cells, answer
+from leptonbench.schema import CellRecord, Scenario
+from tests.report_factory import make_records, ok_record
 
 SINGLE, SERVER = Scenario.SINGLE_STREAM, Scenario.SERVER
 FASTEST, CHEAPEST, FRUGAL = RULES
@@ -70,35 +62,6 @@ def test_an_unknown_quality_does_not_qualify() -> None:
 def test_no_records_no_answer() -> None:
     found = answer(FRUGAL, "inspection", [])
     assert (found.rule.question, found.best, found.candidates) == (Question.FRUGAL, None, 0)
-
-
-@pytest.mark.parametrize(
-    ("speedup", "spread", "changes", "verdict"),
-    [
-        (2.0, 0.1, {}, Verdict.PAYS),
-        (1.05, 0.1, {}, Verdict.INDISTINCT),
-        (0.8, 0.1, {}, Verdict.SLOWER),
-        (2.0, 0.1, {"meets_quality": False}, Verdict.INACCURATE),
-        (2.0, 0.1, {"meets_quality": None}, Verdict.UNKNOWN),
-        (2.0, 0.1, {"status": Status.INVALID}, Verdict.UNKNOWN),
-    ],
-)
-def test_compression_is_judged_by_interval_and_quality(
-    speedup: float, spread: float, changes: dict[str, object], verdict: Verdict
-) -> None:
-    record = ok_record("int8-static", "onnxruntime", SINGLE, 0.007, speedup=2.0)
-    metrics = record.metrics | {"speedup": quantity(speedup, "1", spread)}
-    assert compression_verdict(record.model_copy(update={"metrics": metrics, **changes})) is verdict
-
-
-def test_compressions_are_compared_with_the_uncompressed_size() -> None:
-    records = make_records()
-    judged = judge_compressions(make_manifest(records), "inspection", records)
-    by_name = {(item.record.cell.variant, item.record.cell.backend): item for item in judged}
-    assert by_name["prune50", "torch"].verdict is Verdict.INDISTINCT
-    assert by_name["distill-half", "onnxruntime"].verdict is Verdict.INACCURATE
-    assert by_name["int8-static", "onnxruntime"].smaller == pytest.approx(44_795_112 / 11_402_233)
-    assert {item.record.cell.scenario for item in judged} == {SINGLE}
 
 
 def test_absent_cells_are_grouped_by_reason_failures_first() -> None:
