@@ -101,7 +101,6 @@ def test_seven_bit_weights_need_no_exact_kernels(tmp_path: Path, bits: int, kern
         graphs.context(tmp_path, graphs.images),
     )
     facts = {"quantize-static": {"weight_bits": bits}}
-    session = _open("onnxruntime", _artifact(made, "int8", **facts), tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("platform.machine", lambda: "x86_64")
         session = _open("onnxruntime", _artifact(made, "int8", **facts), tmp_path)
