@@ -113,9 +113,7 @@ def _trace(network: Network, sample: Arrays) -> Any:
     }
     # A batch of two: torch.export takes a dimension of one for a constant.
     with _quiet(), torch.no_grad():
-        return torch.export.export(
-            network, (), kwargs=example_tensors(network, sample, rows=2), dynamic_shapes=shapes
-        )
+        return torch.export.export(network, (), kwargs=example_tensors(network, sample, rows=2), dynamic_shapes=shapes)
 
 
 def count_network(network: Network, sample: Arrays) -> tuple[int, int]:

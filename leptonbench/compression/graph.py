@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,9 +41,10 @@ def inspect_graph(path: Path, shapes: Sequence[tuple[int, ...]] = ()) -> GraphFa
     inputs = tuple(_tensor(value) for value in model.graph.input if value.name not in constants)
     outputs = tuple(_tensor(value) for value in model.graph.output)
     fed = [value for value in model.graph.input if value.name not in constants]
-    for value, shape in itertools.zip_longest(fed, shapes[: len(fed)], fillvalue=()):
+    for index, value in enumerate(fed):
         dimensions = value.type.tensor_type.shape.dim
-        sizes = shape if len(shape) == len(dimensions) else (1,) * len(dimensions)
+        known = shapes[index] if index < len(shapes) else ()
+        sizes = known if len(known) == len(dimensions) else (1,) * len(dimensions)
         for dimension, size in zip(dimensions, sizes, strict=True):
             if not dimension.HasField("dim_value"):
                 dimension.ClearField("dim_param")
@@ -60,12 +60,12 @@ def inspect_graph(path: Path, shapes: Sequence[tuple[int, ...]] = ()) -> GraphFa
             f"cannot infer shapes in `{path.name}`", cause=str(error), hint="export the model with static shapes"
         ) from error
     graph = inferred.graph
-    shapes = {
+    found = {
         value.name: tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)
         for value in (*graph.input, *graph.output, *graph.value_info)
     }
-    shapes |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    macs = sum(_macs(node, shapes) for node in graph.node)
+    found |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    macs = sum(_macs(node, found) for node in graph.node)
     return GraphFacts(inputs, outputs, macs, _parameters(graph))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from numpy.typing import NDArray
@@ -37,33 +37,3 @@ class CoupledSession:
         """Close both."""
         self._first.close()
         self._second.close()
-
-
-def follower_inputs(first: Any, second: Any, coupling: Coupling, samples: Iterator[Arrays]) -> Iterator[Arrays]:
-    """Yield what the second of two networks is given in each step, over some samples.
-
-    Args:
-        first: A `Network` in fp32.
-        second: Likewise.
-        coupling: The task's loop.
-        samples: For the first.
-    """
-    import numpy as np
-    import torch
-
-    heard: list[Arrays] = []
-
-    def call(network: Any, inputs: Arrays) -> list[NDArray[Any]]:
-        with torch.inference_mode():
-            outputs = network(**{name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in inputs.items()})
-        return [np.asarray(output.numpy()) for output in outputs]
-
-    def listen(inputs: Arrays) -> list[NDArray[Any]]:
-        heard.append(dict(inputs))
-        return call(second, inputs)
-
-    run = coupling(lambda inputs: call(first, inputs), listen)
-    for sample in samples:
-        run(sample)
-        yield from heard
-        heard.clear()

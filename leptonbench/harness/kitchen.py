@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from leptonbench.compression import TECHNIQUES, Compression, Context
 from leptonbench.compression.base import Tuning
 from leptonbench.compression.facts import read_file_facts
+from leptonbench.compression.follower import follower_inputs
 from leptonbench.compression.recipe import Kept, apply_module_steps, check_order
 from leptonbench.compression.source import hash_files, onnx_files, resolve_source
 from leptonbench.errors import BudgetSpent, NotApplicable, UsageError
 from leptonbench.harness.adopt import check_onnx_inputs
-from leptonbench.harness.coupled import follower_inputs
 from leptonbench.harness.feed import build_task, named_for
 from leptonbench.harness.jobs import PrepareJob, PrepareTarget
 from leptonbench.harness.system import package_version, processing_identity
@@ -230,8 +230,7 @@ class Kitchen:
 
     def follower_samples(self, samples: Iterator[Arrays]) -> Iterator[Arrays]:
         """Yield what the uncompressed follower is given while the task's loop runs over samples."""
-        network = self.task.load_network(self.source.path)
-        return follower_inputs(network, network.follower, self.task.couple, samples)
+        return follower_inputs(self.task.load_network(self.source.path), self.task.couple, samples)
 
     def kept(self) -> Kept:
         """Say where tuned weights are looked for, and by what they are told apart."""
