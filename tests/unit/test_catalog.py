@@ -77,7 +77,7 @@ def test_a_suite_is_loaded_from_a_path(tmp_path: Path) -> None:
         (catalog.load_variant, "int8static", "unknown variant `int8static`", "did you mean `int8-static`?"),
         (catalog.load_workload, "inspecton", "unknown workload `inspecton`", "did you mean `inspection`?"),
         (catalog.load_profiles, "cpus", "unknown device kind `cpus`", "did you mean `cpu`?"),
-        (catalog.load_suite, "./none.yaml", "there is no suite file `none.yaml`", "suites by name: manufacturing"),
+        (catalog.load_suite, "./none.yaml", "there is no suite file `none.yaml`", "suites by name: autonomous-driving"),
     ],
 )
 def test_a_wrong_name_is_explained(load: object, name: str, message: str, hint: str) -> None:
