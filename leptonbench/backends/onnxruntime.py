@@ -90,7 +90,11 @@ class BoundSession(OnnxRuntimeSession):
         import onnxruntime
 
         binding = self._session.io_binding()
-        buffers = [onnxruntime.OrtValue.ortvalue_from_numpy(output) for output in outputs]
+        # New memory, not the first outputs' own: those are the caller's by now.
+        buffers = [
+            onnxruntime.OrtValue.ortvalue_from_shape_and_type(list(output.shape), output.dtype, "cpu")
+            for output in outputs
+        ]
         for spec, buffer in zip(self._session.get_outputs(), buffers, strict=True):
             binding.bind_ortvalue_output(spec.name, buffer)
         self._bindings[shape] = (binding, buffers)
