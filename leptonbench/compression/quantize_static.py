@@ -64,8 +64,8 @@ class QuantizeStatic:
         activations: `uint8`, which x86 multiplies with signed weights; `int8` suits Arm and GPUs, and has no fast
             kernel in ONNX Runtime on x86.
         weights: `int8` or `uint8`.
-        reduce_range: 7-bit weights: two products with them fit 16 bits, so that x86 CPUs without VNNI can use their fast
-            instructions and stay exact.
+        reduce_range: 7-bit weights: two products with them fit 16 bits, so that the fast instructions of x86 CPUs
+            without VNNI stay exact.
         operators: `chain` also quantises what lies between products, so that codes pass from one to the next;
             `products` leaves that in fp32, where residual sums and normalisations want it; `auto` takes `products` for
             graphs with layer normalisation or softmax.

@@ -24,8 +24,8 @@ class QuantizeWeights:
     Options:
         block: Weights along the input that share a scale (32).
         symmetric: Without a zero point for each block (no).
-        accuracy_level: What the kernel may compute in: 1 is fp32, the default; 4 lets it round activations to 8 bits block by block
-            and multiply integers.
+        accuracy_level: What the kernel may compute in: 1 is fp32, the default; 4 lets it round activations to 8 bits
+            block by block and multiply integers.
     """
 
     stage: ClassVar[Literal["module", "graph"]] = "graph"

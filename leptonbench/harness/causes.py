@@ -43,7 +43,7 @@ CONVERSIONS = frozenset(
     }
 )
 _DYNAMIC = frozenset({"DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat"})
-_SPARSE = frozenset({"prune-weights", "sparse-24", "share-weights"})
+_SPARSE = frozenset({"prune-weights", "sparse-2:4", "share-weights"})
 _FAR = 0.5  # of the theoretical speedup: less than that is worth a reason even where a variant is faster
 _NOTABLE = 0.1  # share of the time from which on it is named
 _FASTER = 1.1  # ratio of products' times from which on they count as faster: profiles of a few runs are no finer
