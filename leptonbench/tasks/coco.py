@@ -50,6 +50,9 @@ class _Curve:
     def precision(self, weights: Floats) -> Floats:
         """Return the average precision at each IoU threshold, images weighted; NaN without objects.
 
+        Precision at a recall is the best at that recall or a higher one. It is highest where a right detection has
+        just come in, and only there does recall rise, so that the right ones are all that has to be looked at.
+
         Args:
             weights: How often each image counts, [images].
         """
@@ -57,16 +60,16 @@ class _Curve:
         if total == 0:
             return np.full(len(self.right), np.nan)
         share = weights[self.images]
-        right = np.cumsum(self.right * share, axis=1)
-        wrong = np.cumsum((self.counted & ~self.right) * share, axis=1)
-        seen = right + wrong
-        precision = np.divide(right, seen, out=np.zeros_like(right), where=seen > 0)
-        # Precision at a recall is the best at that recall or a higher one.
-        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        seen = np.cumsum(share)
         means = np.empty(len(self.right))
-        for row, (curve, recall) in enumerate(zip(envelope, right / total, strict=True)):
-            at = np.searchsorted(recall, _RECALLS, side="left")
-            means[row] = curve[at[at < len(curve)]].sum() / len(_RECALLS)
+        for row, (right, counted) in enumerate(zip(self.right, self.counted, strict=True)):
+            hits = np.flatnonzero(right)
+            true = np.cumsum(share[hits])
+            given = seen[hits] if counted.all() else np.cumsum(share * counted)[hits]
+            precision = np.divide(true, given, out=np.zeros_like(true), where=given > 0)
+            best = np.maximum.accumulate(precision[::-1])[::-1]
+            at = np.searchsorted(true / total, _RECALLS, side="left")
+            means[row] = best[at[at < len(best)]].sum() / len(_RECALLS)
         return means
 
 

@@ -90,10 +90,10 @@ def _box(shows: NDArray[np.bool_], rows: slice, columns: slice) -> tuple[float, 
 
 
 def _hidden(bench: Bench, rows: slice, columns: slice, inside: NDArray[np.bool_]) -> bool:
-    """Tell whether a new piece would leave too little of one below it to be told: under three fifths."""
+    """Tell whether a new piece would leave too little of one below it to be told: under seven tenths."""
     below = np.bincount(bench.owner[rows, columns][inside].astype(np.intp), minlength=len(bench.kinds) + 1)
     for number in np.flatnonzero(below[1:]) + 1:
-        if np.count_nonzero(bench.owner == number) - below[number] < 0.6 * bench.sizes[number - 1]:
+        if np.count_nonzero(bench.owner == number) - below[number] < 0.7 * bench.sizes[number - 1]:
             return True
     return False
 
@@ -163,13 +163,13 @@ def _overlaps(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
 def _harm(bench: Bench, number: int, kind: int) -> None:
     """Draw a defect on a part, if enough of it shows there and it meets no other."""
     draws = bench.scene.draws
-    spot, reach = _spot(bench, number), draws.uniform(14, 32)
+    spot, reach = _spot(bench, number), draws.uniform(16, 34)
     if spot is None:
         return
     mark, rows, columns = _mark(bench, spot, reach, DEFECTS[CLASSES[kind]])
     shows = mark.shows & (bench.owner[rows, columns] == number)
     box = _box(shows, rows, columns)
-    if box is None or min(box[2] - box[0], box[3] - box[1]) < 8 or np.count_nonzero(shows) < 30:
+    if box is None or min(box[2] - box[0], box[3] - box[1]) < 10 or np.count_nonzero(shows) < 50:
         return
     if np.count_nonzero(shows) * 2 < np.count_nonzero(mark.shows) or any(_overlaps(box, it) for it in bench.defects):
         return
@@ -184,7 +184,7 @@ def _furnish(draws: Draws) -> Bench:
     scene.planes *= (tone * np.float32(draws.uniform(0.6, 1.0)))[:, None, None]
     empty = np.zeros((SIDE, SIDE), dtype=np.int8)
     bench = Bench(scene, surface(draws, SIDE).planes, empty, empty.astype(np.bool_))
-    for _ in range(draws.below(4)):
+    for _ in range(draws.below(3)):
         spot = draws.uniform(-SIDE / 2, SIDE / 2), draws.uniform(-SIDE / 2, SIDE / 2)
         _apply(bench, *_mark(bench, spot, draws.uniform(12, 34), ON_BENCH[draws.below(len(ON_BENCH))]), number=0)
     return bench
@@ -221,11 +221,11 @@ def render(seed: int, split: str, index: int) -> Picture:
     shapers = tuple(PARTS.values())
     for _ in range(3 + draws.below(5)):
         kind = draws.below(len(shapers))
-        _lay(bench, shapers[kind], kind, draws.skewed(18, 72))
-        if draws.chance(0.18):
+        _lay(bench, shapers[kind], kind, draws.skewed(22, 76))
+        if draws.chance(0.12):
             _lay(bench, STRAY[draws.below(len(STRAY))], -1, draws.skewed(14, 50))
     for number, kind in enumerate(list(bench.kinds), start=1):
-        if kind >= 0 and draws.chance(0.25):
+        if kind >= 0 and draws.chance(0.2):
             spot = _spot(bench, number)
             if spot is not None:
                 mark = _mark(bench, spot, draws.uniform(10, 24), ON_PARTS[draws.below(len(ON_PARTS))])

@@ -50,32 +50,32 @@ def scratch(draws: Draws, place: Place, reach: float) -> Mark:
         c, s = draws.direction()
     length = reach * draws.uniform(1.4, 2.4)
     path = curve(draws.spread(5), 128) * np.float32(draws.uniform(0, 0.07) * length)
-    line = Line((0.0, 0.0), (c, s), length, path, taper(draws, 128, draws.uniform(0.8, 1.7)))
-    tone = draws.sign() * draws.skewed(0.45, 0.95)
+    line = Line((0.0, 0.0), (c, s), length, path, taper(draws, 128, draws.uniform(1.1, 2.3)))
+    tone = draws.sign() * draws.uniform(0.55, 0.95)
     change = stroke(line, place.x, place.y, tone, -tone * draws.uniform(0, 0.4))
     return Mark(change[None], change * np.float32(1 / tone) > 0.25)
 
 
 def dent(draws: Draws, place: Place, reach: float) -> Mark:
     """Shade a smooth depression: bright where its wall faces the light, dark where it turns away."""
-    radius = reach * draws.uniform(0.5, 0.8)
+    radius = reach * draws.uniform(0.55, 0.85)
     square, gx, gy = _oval(draws, place, radius, draws.uniform(1, 1.25))
     facing = -(gx * np.float32(place.light[0]) + gy * np.float32(place.light[1]))
-    depth = draws.skewed(0.6, 1.5)
+    depth = draws.uniform(1.0, 2.2)
     change = (facing * np.float32(2 * depth) - np.float32(0.2 * depth)) * bump(square)
     return Mark(np.maximum(change, np.float32(-0.9))[None], square < 0.72)
 
 
 def stain(draws: Draws, place: Place, reach: float) -> Mark:
     """Darken an irregular blot, evenly or as the ring that a drying drop leaves, without relief."""
-    square, _, _ = _oval(draws, place, reach * draws.uniform(0.5, 0.8), draws.uniform(1, 1.3))
+    square, _, _ = _oval(draws, place, reach * draws.uniform(0.55, 0.85), draws.uniform(1, 1.3))
     rough = cloud(draws, 8 + draws.below(8), 160)[: square.shape[0], : square.shape[1]]
     level = 1 - square + rough * np.float32(0.7) * (1 - square * np.float32(0.5))
     mask = np.clip(level * np.float32(1 / draws.uniform(0.15, 0.6)), 0, 1) * (square < 1.7)
     shows = mask > 0.35
     if draws.chance(0.3):
         mask = mask * (np.float32(1.7) - mask)
-    absorbed = np.asarray(STAINS[draws.below(len(STAINS))], dtype=np.float32) * np.float32(draws.skewed(0.3, 0.7))
+    absorbed = np.asarray(STAINS[draws.below(len(STAINS))], dtype=np.float32) * np.float32(draws.uniform(0.5, 0.85))
     return Mark(-mask[None] * absorbed[:, None, None], shows)
 
 
