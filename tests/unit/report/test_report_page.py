@@ -14,6 +14,7 @@ from leptonbench.report.render import PACK_ABOVE_CELLS
 from leptonbench.schema import CellRecord, Notice, Provenance, Reason, RunManifest, Scenario, Status
 from tests.report_factory import absent_record, make_manifest, make_records, make_run, ok_record
 from tests.report_page import Node, block, details, embedded, parse
+from tests.suite_factory import SPECS, make_suite_run, suite_manifest, suite_records
 
 LANGUAGES = ("en", "zh")
 
@@ -40,10 +41,13 @@ def many(count: int) -> list[CellRecord]:
 
 def rows_by_key(root: Node, html: str) -> dict[str, tuple[Node, list[str]]]:
     """Return each comparison row with its table's metric tags, by cell key (through its link to the details)."""
-    keys = {item.attributes["id"]: item.attributes["data-cell"] for item in details(html).find("details")}
+    keys = {
+        item.attributes["id"]: item.attributes["data-cell"] for item in details(html).find("details", class_="cell")
+    }
     found = {}
     for table in root.find("table", class_="compare"):
         tags = [th.attributes["data-m"] or "" for th in table.find("th") if "data-m" in th.attributes]
+        assert not table.find("tr", class_="r-skipped")
         for row in table.find("tbody")[0].find("tr"):
             href = row.find("a")[0].attributes["href"] or ""
             found[keys[href[1:]] or ""] = (row, tags)
@@ -52,9 +56,10 @@ def rows_by_key(root: Node, html: str) -> dict[str, tuple[Node, list[str]]]:
 
 def check_details(html: str, records: list[CellRecord]) -> None:
     tree = details(html)
-    by_key = {item.attributes["data-cell"]: item for item in tree.find("details")}
-    assert set(by_key) == {record.cell.key for record in records}
-    for record in records:
+    by_key = {item.attributes["data-cell"]: item for item in tree.find("details", class_="cell")}
+    tried = [record for record in records if record.status is not Status.SKIPPED]
+    assert set(by_key) == {record.cell.key for record in tried}
+    for record in tried:
         item = by_key[record.cell.key]
         for tag, quantity in record.metrics.items():
             if quantity.value is None:
@@ -79,7 +84,10 @@ def test_every_number_in_the_details_is_the_records(page: str) -> None:
 def test_every_number_in_the_comparison_is_the_records(page: str) -> None:
     rows = rows_by_key(parse(page), page)
     compared = 0
+    assert len(rows) == sum(record.status is not Status.SKIPPED for record in make_records())
     for record in make_records():
+        if record.status is Status.SKIPPED:
+            continue
         row, tags = rows[record.cell.key]
         if not record.metrics:
             assert row.numbers() == []
@@ -246,7 +254,7 @@ def test_an_empty_run_still_makes_a_page(lang: str) -> None:
     cell = absent_record("fp32", "torch", Scenario.SINGLE_STREAM, Status.SKIPPED, Reason(code="x", message="why"))
     for records in ([], [cell], [cell.model_copy(update={"reason": None})]):
         root = parse(render_report(make_manifest(list(records)), list(records), lang=lang))
-        assert len(root.find("h2")) >= 6
+        assert len(root.find("h2")) == (5 if not records else 6)
 
 
 def test_the_trust_strip_counts_numbers_by_origin(english: str) -> None:
@@ -300,3 +308,105 @@ def test_a_failed_write_keeps_the_old_report(tmp_path: Path, monkeypatch: pytest
         write_report(*make_run(), out=out)
     assert out.read_text() == "the old one"
     assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.fixture(scope="module")
+def suite() -> Node:
+    return parse(render_report(*make_suite_run()))
+
+
+def test_every_workload_has_its_part_and_the_bar_leads_there(suite: Node) -> None:
+    parts = suite.find("section", class_="workload")
+    assert [part.find("h2")[0].text() for part in parts] == [
+        "Surface inspection",
+        "Part detection",
+        "Shop-floor speech",
+    ]
+    links = [link.attributes["href"] for link in suite.find("a", class_="to-workload")]
+    assert links == [f"#{part.attributes['id']}" for part in parts]
+    for part in parts:
+        assert len(part.find("table", class_="variants")) == 1
+        assert len(part.find("table", class_="compare")) == 2
+        assert part.find("svg", class_="chart")
+
+
+def test_every_variant_is_in_every_workloads_table_measured_or_with_its_reason(suite: Node) -> None:
+    for table in suite.find("table", class_="variants"):
+        rows = [row for row in table.find("tr") if row.find("th", scope="row")]
+        assert [row.find("b")[0].text() for row in rows] == list(SPECS)
+        for body in table.find("tbody"):
+            assert body.find("data") or "Not measured on" in body.text() or "Failed on" in body.text()
+
+
+def test_every_number_of_the_compression_table_is_a_records(suite: Node) -> None:
+    values = {
+        quantity.value
+        for record in suite_records()
+        for quantity in record.metrics.values()
+        if quantity.value is not None
+    }
+    shown = [number for table in suite.find("table", class_="variants") for number in table.numbers()]
+    assert len(shown) > 300
+    assert set(shown) <= values
+
+
+def test_skipped_cells_are_folded_by_reason_and_none_is_lost(suite: Node) -> None:
+    skipped = [record for record in suite_records() if record.status is Status.SKIPPED]
+    folds = [fold for fold in suite.find("details", class_="missing") if "open" not in fold.attributes]
+    assert sum(int(re.findall(r"(\d+) cells?:", fold.text())[0]) for fold in folds) == len(skipped)
+    assert len(folds) < len(skipped) / 10
+    text = " ".join(fold.text() for fold in folds)
+    assert all(record.reason is not None and record.reason.message in text for record in skipped)
+
+
+def test_what_is_below_the_floor_is_marked_on_no_front_and_never_best(suite: Node) -> None:
+    keys = {f"{r.cell.variant} · {r.cell.backend}" for r in suite_records() if r.meets_quality is False}
+    pale = suite.find("a", class_="b")
+    assert pale
+    for point in pale:
+        assert "s" not in (point.attributes["class"] or "").split()
+        assert "below the quality floor" in point.find("title")[0].text()
+        assert point.find("title")[0].text().split(":")[0] in keys
+    for row in suite.find("tr", class_="r-ok"):
+        if row.find("span", class_="f-below") or row.find("span", class_="f-below_unsure"):
+            assert not row.find("td", class_="best")
+    for body in suite.find("tbody", class_="v-inaccurate"):
+        assert not body.find("td", class_="gain")
+
+
+def test_a_cause_is_told_where_a_check_found_one_and_its_lack_where_none_did(suite: Node) -> None:
+    (table,) = suite.find("section", id="w1")[0].find("table", class_="variants")
+    why = {body.find("b")[0].text(): body.find("tr", class_="why") for body in table.find("tbody")}
+    assert "finding ranges and converting at run time" in why["int8-dynamic"][0].text()
+    assert "1.81\u00a0G" in why["prune80-unstructured"][0].text()
+    assert "no check of this run established a cause" in why["sparse-2:4"][0].text()
+    assert not why["fp32"]
+
+
+def test_a_distilled_student_is_set_against_one_without_a_teacher(suite: Node) -> None:
+    (table,) = suite.find("section", id="w1")[0].find("table", class_="variants")
+    (student,) = [body for body in table.find("tbody") if body.find("b")[0].text() == "distill-half"]
+    text = student.text().replace("\u00a0", " ")
+    assert "The same student trained without its teacher reached 91.4 %: the teacher brought +1.50 pp." in text
+
+
+def test_each_step_of_a_composition_has_a_row(suite: Node) -> None:
+    (table,) = suite.find("section", id="w1")[0].find("table", class_="steps")
+    steps = [row.find("td")[0].text() for row in table.find("tbody")[0].find("tr")]
+    assert steps[:2] == ["fp32 → prune50-channel", "prune50-channel → prune50-channel+int8-static"]
+
+
+def test_ids_stay_unique_with_several_workloads(suite: Node) -> None:
+    ids = [node.attributes["id"] for node in suite.walk() if "id" in node.attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_the_latency_target_of_a_chart_is_its_workloads_own() -> None:
+    records = [record for record in suite_records() if record.cell.workload == "detection"]
+    manifest = suite_manifest(records)
+    near = {"detection": 0.05, "inspection": 0.01, "speech": 0.01}
+    suite = manifest.suite.model_copy(update={"latency_targets_s": near})
+    shown = render_report(manifest.model_copy(update={"suite": suite}), records)
+    assert 'class="limit' in shown
+    assert ">target<" in shown
+    assert ">target<" not in render_report(manifest, records)
