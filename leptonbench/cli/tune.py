@@ -144,6 +144,7 @@ def _show_tried(result: TuneResult) -> None:
 
 def _show_verified(outcome: RunOutcome, result: TuneResult) -> None:
     from leptonbench.cli.wording import amount, because
+    from leptonbench.schema import Status
 
     rows: list[list[str]] = []
     for title, key in (("default", result.default_cell), ("best", result.winner_cell)):
@@ -155,7 +156,7 @@ def _show_verified(outcome: RunOutcome, result: TuneResult) -> None:
             [
                 title,
                 _setting(result.default if title == "default" else result.winner),
-                amount("throughput", record.metrics.get("throughput")),
+                amount("throughput", record.metrics.get("throughput")) if record.status is Status.OK else "-",
                 f"{result.predicted[key]:.4g}/s",
                 amount(tail, record.metrics.get(tail)),
                 amount("quality", record.metrics.get("quality")),

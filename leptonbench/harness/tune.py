@@ -270,8 +270,8 @@ class Tuner:
 
 def verified_ratio(default: CellRecord, winner: CellRecord) -> Quantity:
     """Return the ratio of two verified rates, or why there is none."""
-    for record in (default, winner):
+    for which, record in (("default", default), ("best", winner)):
         if record.status is not Status.OK:
             why = record.reason.message if record.reason else record.status.value
-            return Quantity.null("1", f"{record.cell.backend} is not verified: {why}")
+            return Quantity.null("1", f"the {which} setting: {why}")
     return rate_ratio(winner.metrics["throughput"], default.metrics["throughput"])
