@@ -148,6 +148,8 @@ class _Loop:
         self.bf16 = bf16_pays()
         self.state = _State(losses=[])
         self.path = tuning.checkpoints / f"{course.name}.pt"
+        if course.teacher is not None:
+            _lay_out(course.teacher)
         self.network.requires_grad_(True).train()
         self.optimiser = _optimiser(network)
         self.peak = tuning.lesson.learning_rate * course.rate_factor

@@ -15,7 +15,7 @@ from leptonbench.compression.options import count
 if TYPE_CHECKING:
     from leptonbench.tasks.network import Network
 
-_STEPS = 120
+_STEPS = 100
 
 
 class Sparse24:

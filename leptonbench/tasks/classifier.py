@@ -79,7 +79,7 @@ class ClassifierLesson:
             mirrored left to right only.
     """
 
-    learning_rate = 1e-3
+    learning_rate = 5e-4
 
     def __init__(self, samples: Samples, encode: Callable[[Any], Arrays], *, turn: bool) -> None:
         self._samples = samples
