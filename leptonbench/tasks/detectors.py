@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,29 @@ class SetPredictor(Network):
 
     output_names = ("logits", "pred_boxes")
 
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        _let_batches_vary(model)
+
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         """Return logits and boxes, out of the container that transformers puts them in."""
         found = self.model(pixel_values=pixel_values)
         return found.logits, found.pred_boxes
+
+
+def _let_batches_vary(model: nn.Module) -> None:
+    """Let `len(tensor)` in a model's code follow the batch when it is exported.
+
+    RT-DETR and D-FINE ask for the batch that way. Python turns what `len` returns into a plain integer, so that an
+    export would hold for the batch of its example only; `shape[0]` is the same number and stays free.
+    """
+
+    def length(thing: Any) -> Any:
+        return thing.shape[0] if isinstance(thing, Tensor) else len(thing)
+
+    for name in {type(part).__module__ for part in model.modules()}:
+        if name.startswith("transformers.models."):
+            vars(sys.modules[name]).setdefault("len", length)
 
 
 def load_detector(folder: Path, *, centernet: bool, weights: bool = True) -> Network:

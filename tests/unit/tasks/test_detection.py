@@ -196,3 +196,22 @@ def test_without_pre_processing_the_configuration_states_the_size(tmp_path: Path
     picture = np.zeros((30, 60, 3), dtype=np.uint8)
     assert DetectionTask(TaskSetup(tmp_path, DATA)).encode(picture)["pixel_values"].shape == (1, 3, 64, 96)
     assert DetectionTask(TaskSetup(None, DATA)).encode(picture)["pixel_values"].shape == (1, 3, 640, 640)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_export_holds_for_any_batch(tmp_path: Path, family: str) -> None:
+    from leptonbench.compression.export import export_program
+
+    folder = save_detector(tmp_path / "model", family, CLASSES)
+    task = DetectionTask(TaskSetup(folder, DATA))
+    network = task.load_network(folder)
+    export_program(network, task.encode(np.zeros((SIDE, SIDE, 3), dtype=np.uint8)), path=tmp_path / "model.pt2")
+    exported = torch.export.load(tmp_path / "model.pt2").module()
+    torch.manual_seed(0)
+    for batch in (1, 3):
+        pixels = torch.rand(batch, 3, SIDE, SIDE)
+        with torch.no_grad():
+            for one, other in zip(exported(pixel_values=pixels), network(pixel_values=pixels), strict=True):
+                assert one.shape[0] == batch
+                torch.testing.assert_close(one, other)
