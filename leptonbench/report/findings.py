@@ -20,6 +20,7 @@ from leptonbench.schema import Cause, CellRecord, Status
 
 _NOT_FASTER = (Verdict.SMALLER, Verdict.INDISTINCT, Verdict.SLOWER)
 _DENSE = frozenset({"prune-weights", "sparse-2:4", "share-weights"})
+_UNCHANGED = frozenset({"dense-kernels", "shared-weights"})
 _WORTH_SAYING = 0.8  # realised speedups at this share of theory or more are as expected
 _SHOWN_NODES = 4
 _QUOTED = re.compile("`([^`]+)`")
@@ -35,7 +36,7 @@ def say_cause(cause: Cause, translate: Translator) -> Markup:
     text, hint = translate(key, **shown), f"cause.{cause.code}.hint"
     if translate.has(hint):
         text += translate("notice.hint", hint=translate(hint, **shown)) + translate("list.stop")
-    return Markup(_QUOTED.sub(r"<code>\1</code>", text))
+    return Markup(_QUOTED.sub(r"<code>\1</code>", str(text)))
 
 
 def _friendly(name: str, value: str) -> str:
@@ -103,7 +104,8 @@ class Findings:
         same = best.artifact.macs == base.artifact.macs
         if techniques and techniques <= _DENSE and same and judged.verdict in _NOT_FASTER and judged.stored_bytes:
             kept, whole = plain(judged.stored_bytes, "B"), plain(base.artifact.size_bytes, "B")
-            yield self._t("finding.same_products", kept=kept, whole=whole)
+            said = any(cause.code in _UNCHANGED for cause in best.causes)
+            yield self._t("finding.kept" if said else "finding.same_products", kept=kept, whole=whole)
 
     def _executed(self, judged: Judged) -> Iterator[Markup]:
         """Say where an engine computed in another precision than the variant's name says."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ COLUMNS = (
     "model_size",
     "stored_size",
 )
+_COUNT = re.compile(r"^\d[\d,]*")
 STATUS_ORDER = (Status.OK, Status.INVALID, Status.FAILED, Status.SKIPPED)
 
 
@@ -119,16 +121,36 @@ def _group(group_id: str, records: list[CellRecord], namer: Namer) -> Group:
     hidden = tuple((tag, _reasons(present, tag)) for tag in COLUMNS if tag not in shown) if present else ()
     scales = {tag: scale_for(tag, METRICS[tag].unit, _values(records, tag)) for tag in shown}
     best = {tag: best_key(records, tag) for tag in shown}
-    footnotes: list[str] = []
+    footnotes: dict[str, list[str]] = {}
     rows = tuple(_row(record, scales, best, footnotes, namer) for record in records)
     columns = tuple(Column(tag, scales[tag].unit, lower_is_better(tag)) for tag in shown)
     cell = records[0].cell
-    return Group(group_id, cell.workload, cell.scenario, columns, rows, hidden, tuple(footnotes))
+    notes = tuple(merged(reasons) for reasons in footnotes.values())
+    return Group(group_id, cell.workload, cell.scenario, columns, rows, hidden, notes)
 
 
 def _reasons(records: Sequence[CellRecord], tag: str) -> tuple[str, ...]:
     reasons = dict.fromkeys(quantity.why_null or "" for quantity in _quantities(records, tag))
-    return tuple(reason for reason in reasons if reason)
+    kinds: dict[str, list[str]] = {}
+    for reason in filter(None, reasons):
+        kinds.setdefault(_kind(reason), []).append(reason)
+    return tuple(merged(some) for some in kinds.values())
+
+
+def _kind(reason: str) -> str:
+    """Return a reason without the count that it starts with: reasons of one kind share a note."""
+    return _COUNT.sub("#", reason)
+
+
+def merged(reasons: Sequence[str]) -> str:
+    """Return reasons of one kind as one, with the range of the counts that they start with.
+
+    `145 queries; p99 needs 662` and `616 queries; p99 needs 662` make `145\u2013616 queries; p99 needs 662`.
+    """
+    counts = {int(found[0].replace(",", "")): found[0] for reason in reasons if (found := _COUNT.match(reason))}
+    if len(counts) < 2:
+        return reasons[0]
+    return _COUNT.sub(f"{counts[min(counts)]}\u2013{counts[max(counts)]}", reasons[0])
 
 
 def best_key(records: Sequence[CellRecord], tag: str) -> str | None:
@@ -155,7 +177,7 @@ def _row(
     record: CellRecord,
     scales: dict[str, Scale],
     best: dict[str, str | None],
-    footnotes: list[str],
+    footnotes: dict[str, list[str]],
     namer: Namer,
 ) -> Row:
     cells = []
@@ -179,10 +201,9 @@ def _row(
     )
 
 
-def _footnote(why: str, footnotes: list[str]) -> int:
-    if why not in footnotes:
-        footnotes.append(why)
-    return footnotes.index(why) + 1
+def _footnote(why: str, footnotes: dict[str, list[str]]) -> int:
+    footnotes.setdefault(_kind(why), []).append(why)
+    return list(footnotes).index(_kind(why)) + 1
 
 
 def _rounds_behind(record: CellRecord) -> int | None:

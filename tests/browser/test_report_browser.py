@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 
 from leptonbench.report import render_report
+from leptonbench.schema import SCHEMA_VERSION, CellRecord, RunManifest, Status
 from tests.report_factory import make_manifest, make_records, make_run
 from tests.report_page import Node, parse
+from tests.suite_factory import make_suite_run
 
 CHROMIUM = next(
     (
@@ -27,6 +29,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: install it to check the report in a browser"),
 ]
 Browse = Callable[..., str]
+Run = tuple[RunManifest, list[CellRecord]]
 
 
 @pytest.fixture
@@ -89,7 +92,9 @@ def test_sorting_orders_by_value_and_keeps_absent_rows_last(browse: Browse) -> N
     up = parse(browse(with_script(page, click), "--dump-dom"))
     column = [row.numbers()[0] for row in up.find("table", id="t1")[0].find("tr") if row.numbers()]
     assert column == sorted(column)
-    assert first_column(up, "t1")[-1] == "int8-static torch"
+    absent = "document.querySelector('#t4 th[data-m=latency_p50] button').click();"
+    down = parse(browse(with_script(page, absent * 2), "--dump-dom"))
+    assert first_column(down, "t4") == ["fp32 onnxruntime", "int8-static onnxruntime"]
     (heading,) = [th for th in up.find("th") if "aria-sort" in th.attributes]
     assert heading.attributes["aria-sort"] == "ascending"
     back = parse(browse(with_script(page, click * 3), "--dump-dom"))
@@ -118,6 +123,19 @@ def test_the_language_switches_without_a_second_file(browse: Browse) -> None:
     assert english.find("h2", id="h-summary")[0].text() == "What to choose"
 
 
+def test_a_chip_filters_every_workload_and_counts_its_own(browse: Browse) -> None:
+    click = "document.querySelector('.chip[data-value=torch]').click();"
+    page = render_report(*make_suite_run())
+    root = parse(browse(with_script(page, click), "--dump-dom"))
+    for part in root.find("section", class_="workload"):
+        body = [row for table in part.find("table", class_="compare") for row in table.find("tr") if row.find("td")]
+        kept = [row for row in body if "hidden" not in row.attributes]
+        assert kept
+        assert not [row for row in kept if row.attributes.get("data-b") == "torch"]
+        (count,) = part.find("span", class_="shown")
+        assert count.text() == f"{len(kept)} of {len(body)} cells shown"
+
+
 def test_packed_details_unfold(browse: Browse) -> None:
     records = [
         record.model_copy(update={"cell": record.cell.model_copy(update={"batch": batch})})
@@ -125,8 +143,9 @@ def test_packed_details_unfold(browse: Browse) -> None:
         for record in make_records()
     ]
     page = render_report(make_manifest(records), records)
-    assert not parse(page).find("details")
-    assert len(parse(browse(page, "--dump-dom")).find("details")) == len(records)
+    tried = [record for record in records if record.status is not Status.SKIPPED]
+    assert not parse(page).find("details", class_="cell")
+    assert len(parse(browse(page, "--dump-dom")).find("details", class_="cell")) == len(tried)
 
 
 def test_saving_writes_the_embedded_records(browse: Browse) -> None:
@@ -145,7 +164,7 @@ def test_saving_writes_the_embedded_records(browse: Browse) -> None:
     root = parse(browse(with_script(render_report(*make_run()), capture), "--dump-dom"))
     saved = root.find("pre", id="saved-json")[0].text()
     assert saved.startswith('{"manifest":')
-    assert saved.count('"schema_version":1') == len(make_records()) + 1
+    assert saved.count(f'"schema_version":{SCHEMA_VERSION}') == len(make_records()) + 1
     lines = root.find("pre", id="saved-csv")[0].text().strip().split("\n")
     quantities = sum(len(record.metrics) or 1 for record in make_records())
     assert len(lines) == quantities + 1
@@ -161,7 +180,9 @@ def test_it_reads_without_scripts(browse: Browse, tmp_path: Path) -> None:
     silent = silent[: silent.rindex("<script>")] + "</body></html>"
     shot = tmp_path / "silent.png"
     root = parse(browse(silent, "--dump-dom"))
-    assert len(root.find("details")) == len(make_records())
+    tried = [record for record in make_records() if record.status is not Status.SKIPPED]
+    assert len(root.find("details", class_="cell")) == len(tried)
+    assert root.find("details", class_="missing")
     assert "scripted" not in (root.find("html")[0].attributes.get("class") or "")
     browse(silent, f"--screenshot={shot}", "--window-size=1300,900")
     assert len(set(Image.open(shot).convert("L").tobytes())) > 30
@@ -177,11 +198,12 @@ def test_the_theme_follows_the_reader(browse: Browse, tmp_path: Path, option: st
     assert (corner < 60) is dark
 
 
+@pytest.mark.parametrize("make", [make_run, make_suite_run])
 @pytest.mark.parametrize("width", [800, 1300])
-def test_the_page_never_scrolls_sideways(browse: Browse, width: int) -> None:
+def test_the_page_never_scrolls_sideways(browse: Browse, width: int, make: Callable[[], Run]) -> None:
     measure = "document.title = `${document.documentElement.scrollWidth} ${innerWidth}`;"
     page = with_script(
-        render_report(*make_run()), f"document.querySelectorAll('details').forEach((d) => d.open = true); {measure}"
+        render_report(*make()), f"document.querySelectorAll('details').forEach((d) => d.open = true); {measure}"
     )
     root = parse(browse(page, "--dump-dom", f"--window-size={width},900"))
     wide, inner = map(int, root.find("title")[0].text().split())

@@ -108,7 +108,7 @@ def test_a_gap_carries_its_reason_and_a_visible_note(english: str) -> None:
     assert dash.attributes["title"] == "240 queries; p99 needs 662"
     href = cell.find("a")[0].attributes["href"] or ""
     (note,) = parse(english).find("li", id=href[1:])
-    assert note.text() == "240 queries; p99 needs 662"
+    assert note.text() == "240\u2013635 queries; p99 needs 662"
 
 
 def test_absent_cells_show_reason_and_remedy(english: str) -> None:
