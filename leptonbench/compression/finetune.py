@@ -28,6 +28,7 @@ from leptonbench.tasks.network import Network
 TEMPERATURE = 2.0
 _WEIGHT_DECAY = 0.01
 _LARGEST_GRADIENT = 1.0  # norm that gradients are clipped to
+_WITHOUT_BATCH_NORM = 0.2  # of the learning rate: transformers lose what they know at rates that convolutions need
 _RISE = 0.1  # share of the cycle in which the learning rate rises
 _SAVE_EVERY_S = 30.0
 _SAY_EVERY_S = 10.0
@@ -153,6 +154,8 @@ class _Loop:
         self.network.requires_grad_(True).train()
         self.optimiser = _optimiser(network)
         self.peak = tuning.lesson.learning_rate * course.rate_factor
+        if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()):
+            self.peak *= _WITHOUT_BATCH_NORM
         torch.manual_seed(tuning.seed)  # dropout
 
     def run(self) -> Trained:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from leptonbench.tasks.network import Network
 
 _STEPS = 160
+_RATE_FACTOR = 2.0  # whole channels are gone: there is further to go than after single weights
 
 
 class PruneChannels:
@@ -62,7 +63,7 @@ class PruneChannels:
             restore_statistics(model, tuning)
             context.note("quality_before_tuning", tuning.score(model))
         name = f"prune-channels {ratio:g}"
-        trained = train(model, tuning, Course(name, steps, teacher=teacher), say=context.say)
+        trained = train(model, tuning, Course(name, steps, rate_factor=_RATE_FACTOR, teacher=teacher), say=context.say)
         context.note("tuning", trained.facts())
         if tuning.score is not None:
             context.note("quality_after_tuning", tuning.score(model))

@@ -93,7 +93,9 @@ def test_a_composition_starts_from_its_longest_tuned_part(kit: Kit) -> None:
     network, facts = apply_module_steps(kit.network(), (PRUNE, SHARE), kit.context(), kept=_kept(kit))
     assert kit.tuned == trained
     assert list(facts["steps"]) == ["prune-channels", "share-weights"]
-    assert max(len(torch.unique(weight)) for weight in weight_names(network).values()) <= 16
+    large = [weight for weight in weight_names(network).values() if weight.numel() >= 64]
+    assert large
+    assert max(len(torch.unique(weight)) for weight in large) <= 16
     _, facts = apply_module_steps(kit.network(), (PRUNE, SPARSE), kit.context(), kept=_kept(kit))
     assert kit.tuned > trained
     assert facts["tuned"]["from"] == "now"
