@@ -42,7 +42,8 @@ def show(
 def _show_run(store: RunStore) -> None:
     from collections import Counter
 
-    from leptonbench.cli.wording import CellNames, because, counted, overview
+    from leptonbench.cli.wording import absences, by_workload, counted, overview, verdicts
+    from leptonbench.report.table import arrange
 
     manifest, records = store.manifest, store.records()
     identity = manifest.fingerprint.identity
@@ -55,20 +56,23 @@ def _show_run(store: RunStore) -> None:
     parts = [f"{count} {status}" for status, count in counts.items()] + ([f"{missing} to do"] if missing > 0 else [])
     console.out(f"{counted(len(manifest.cells), 'cell')}: {', '.join(parts)}")
     numbered = [record for record in records if record.metrics]
-    if numbered:
+    shown = arrange(manifest, numbered)
+    for workload, some in by_workload(shown).items():
         console.out()
-        console.table(*overview(numbered))
+        console.table(*overview(some), title=workload)
+        mine = [record for record in records if record.cell.workload == workload]
+        for sentence in verdicts(manifest, workload, mine):
+            console.out(sentence)
     absent = [record for record in records if record.reason]
     if absent:
-        name = CellNames(manifest.cells)
-        columns = [console.Column("cell"), console.Column("status"), console.Column("why")]
-        rows = [[name(record.cell), record.status.value, because(record.reason)] for record in absent]
         console.out()
-        console.table(columns, rows)
+        console.table(*absences(absent))
 
 
 def _show_cell(record: CellRecord) -> None:
-    from leptonbench.cli.wording import amount, because
+    from leptonbench.cli.wording import amount, because, plain_text
+    from leptonbench.report.findings import say_cause
+    from leptonbench.report.i18n import Translator
     from leptonbench.schema import METRICS
 
     console.out(record.cell.key)
@@ -91,6 +95,8 @@ def _show_cell(record: CellRecord) -> None:
     if record.rounds:
         console.out()
         _show_rounds(record)
+    for cause in record.causes:
+        console.out(f"\nwhy not faster ({cause.code}): {plain_text(say_cause(cause, Translator('en')))}")
     for notice in record.warnings:
         console.out(
             f"\nwarning ({notice.code}): {notice.message}" + (f"\n  hint: {notice.hint}" if notice.hint else "")

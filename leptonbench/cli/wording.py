@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from markupsafe import Markup
+
 from leptonbench.cli.console import Column
+from leptonbench.report.compress import floor_state
+from leptonbench.report.i18n import Translator
+from leptonbench.report.missing import missing_cells
 from leptonbench.report.naming import Namer
 from leptonbench.report.numbers import figure, plain
-from leptonbench.schema import METRICS, CellRecord, CellSpec, Provenance, Quantity, Reason, Scenario
+from leptonbench.report.verdicts import build_variants
+from leptonbench.schema import METRICS, CellRecord, CellSpec, Provenance, Quantity, Reason, RunManifest, Scenario
 
-HEADLINES = ("latency_p50", "throughput", "quality", "cost_per_million")
+HEADLINES = ("latency_p50", "throughput", "quality", "speedup", "cost_per_million")
+_FLOOR = {
+    "": "",
+    "meets": "meets",
+    "meets_unsure": "meets, not certain",
+    "below": "below",
+    "below_unsure": "below, not certain",
+}
 
 
 def amount(tag: str, quantity: Quantity | None, *, full: bool = False) -> str:
@@ -77,14 +90,49 @@ class CellNames:
 
 
 def overview(records: Sequence[CellRecord]) -> tuple[list[Column], list[list[str]]]:
-    """Return a table of the cells: name, status, and those headline metrics that any of them has."""
+    """Return a table of the cells: name, status, those headline metrics that any of them has, and the quality floor."""
     name = CellNames(record.cell for record in records)
     tags = [tag for tag in HEADLINES if any(_has(record, tag) for record in records)]
     columns = [Column("cell"), Column("status"), *(Column(METRICS[tag].title_en, right=True) for tag in tags)]
     rows = [
-        [name(record.cell), record.status.value] + [amount(tag, record.metrics.get(tag)) for tag in tags]
+        [name(record.cell), record.status.value]
+        + [amount(tag, record.metrics.get(tag)) for tag in tags]
+        + [_FLOOR[floor_state(record)]]
         for record in records
     ]
+    return [*columns, Column("floor")], rows
+
+
+def by_workload(records: Iterable[CellRecord]) -> dict[str, list[CellRecord]]:
+    """Return records by workload, in order of appearance."""
+    found: dict[str, list[CellRecord]] = {}
+    for record in records:
+        found.setdefault(record.cell.workload, []).append(record)
+    return found
+
+
+def verdicts(manifest: RunManifest, workload: str, records: Sequence[CellRecord]) -> list[str]:
+    """Say which compression pays on a workload and which does not, in the report's own sentences."""
+    table = build_variants(manifest, workload, records, Translator("en"), Namer([record.cell for record in records]))
+    return [plain_text(sentence) for _, sentence in table.sentences] if table else []
+
+
+def plain_text(text: Markup) -> str:
+    """Return markup as a terminal shows it."""
+    return text.striptags().replace("\u00a0", " ")
+
+
+def absences(records: Sequence[CellRecord]) -> tuple[list[Column], list[list[str]]]:
+    """Return a table of what failed, is invalid or was skipped: one row a reason, with its cells folded."""
+    columns = [Column("workload"), Column("status"), Column("cells", right=True), Column("why"), Column("where")]
+    rows = []
+    for workload, some in by_workload(records).items():
+        for item in missing_cells(some, Namer([record.cell for record in records])):
+            where = "; ".join(
+                f"{', '.join(place.variants)}: {', '.join(place.backends)} ({', '.join(place.scenarios)})"
+                for place in item.places
+            )
+            rows.append([workload, item.status.value, str(item.cells), f"{item.code}: {item.message}", where])
     return columns, rows
 
 
