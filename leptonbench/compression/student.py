@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -126,18 +128,19 @@ def _half(value: Any) -> Any:
 
 def build_student(config: dict[str, Any], model: Network, context: Context, example: dict[str, Tensor]) -> Network:
     """Build the student from its configuration and give it every other channel of the network's weights."""
-    folder = context.workdir / "student"
-    copy_settings(context.source, folder)
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    try:
-        student = context.load_network(folder, False)
-        _check_outputs(student, model, example)
-    except Exception as error:  # configurations refuse odd widths with errors of many kinds
-        raise NotApplicable(
-            "this network cannot be built at half its width",
-            cause=str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__,
-            hint="prune channels instead: prune50-channel",
-        ) from error
+    with tempfile.TemporaryDirectory(dir=context.workdir) as scratch:
+        folder = Path(scratch)
+        copy_settings(context.source, folder)
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        try:
+            student = context.load_network(folder, False)
+            _check_outputs(student, model, example)
+        except Exception as error:  # configurations refuse odd widths with errors of many kinds
+            raise NotApplicable(
+                "this network cannot be built at half its width",
+                cause=str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__,
+                hint="prune channels instead: prune50-channel",
+            ) from error
     select_weights(student, model)
     return student
 
