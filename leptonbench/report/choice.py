@@ -116,7 +116,8 @@ def _rank(rule: Rule, workload: str, scenario: Scenario, pool: list[CellRecord])
     tag = rule.metric
     best, *others = sorted(good, key=lambda record: (_worth(record, tag), record.cell.key))
     clear = [record for record in others if clearly_better(tag, best.metrics[tag], record.metrics[tag])]
-    tied = tuple(record for record in others if record not in clear)
+    behind = {record.cell.key for record in clear}
+    tied = tuple(record for record in others if record.cell.key not in behind)
     times = ratio(clear[0].metrics[tag], best.metrics[tag]) if clear else None
     return nothing._replace(best=best, tied=tied, next_clear=clear[0] if clear else None, times=times)
 

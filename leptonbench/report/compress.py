@@ -202,6 +202,7 @@ def _judge(
     stored = _stored_bytes(best) if best is not None else None
     share = stored / kept if stored and kept else None
     verdict = Verdict.BASELINE if baseline and cells else _verdict(cells, best, times, share)
+    keys = {record.cell.key for record in cells}
     backends = dict.fromkeys(record.cell.backend for record in cells)
     fastest = {name: _best([r for r in cells if r.cell.backend == name], tag) for name in backends}
     return Judged(
@@ -212,7 +213,7 @@ def _judge(
         times=times,
         by_backend={backend: record for backend, record in fastest.items() if record is not None},
         cells=tuple(cells),
-        absent=tuple(absent_cells([record for record in everywhere if record not in cells])),
+        absent=tuple(absent_cells([record for record in everywhere if record.cell.key not in keys])),
         stored_bytes=stored,
         stored_share=None if baseline else share,
     )

@@ -52,6 +52,7 @@ class Translator:
     def __init__(self, lang: str, messages: dict[str, str] | None = None) -> None:
         self.lang = lang
         self._messages = load_messages(lang) if messages is None else messages
+        self._fixed: dict[str, Markup] = {}  # messages without placeholders, of which a page says some many times
 
     def __call__(self, key: str, **values: object) -> Markup:
         """Return the message `key` with `values` filled in.
@@ -59,7 +60,11 @@ class Translator:
         Raises:
             KeyError: If the catalogue lacks the key or a value is missing: a defect, caught by tests.
         """
-        return Markup(self._messages[key]).format(**values)
+        if values:
+            return Markup(self._messages[key]).format(**values)
+        if key not in self._fixed:
+            self._fixed[key] = Markup(self._messages[key]).format()
+        return self._fixed[key]
 
     def has(self, key: str) -> bool:
         """Tell whether the catalogue knows the key."""

@@ -29,8 +29,11 @@ PLAIN_RECORDS_BYTES = 24_000
 """Records up to this size are embedded as readable JSON; larger ones are compressed."""
 
 PACK_ABOVE_CELLS = 60
-"""With more cells, details are compressed and unfold by script, and the other language is left to the command line:
-the file stays small enough to mail, and everything above the details readable without scripts."""
+"""With more cells that were tried, details are compressed and unfold by script: the file stays small enough to mail,
+and everything above the details readable without scripts."""
+
+BILINGUAL_CELLS = 150
+"""With more cells that were tried, the other language is left to the command line."""
 
 
 class Packed(NamedTuple):
@@ -104,8 +107,9 @@ def _asset(name: str) -> str:
         ) from error
 
 
-def _body(manifest: RunManifest, records: Sequence[CellRecord], translate: Translator, *, big: bool) -> Markup:
-    """Return everything inside the page's body in one language."""
+def _body(manifest: RunManifest, records: Sequence[CellRecord], translate: Translator, *, tried: int) -> Markup:
+    """Return everything inside the page's body in one language; `tried` counts the cells that have details."""
+    big = tried > PACK_ABOVE_CELLS
     environment = _environment()
     view = build_view(manifest, records, translate)
     context: dict[str, Any] = {
@@ -113,7 +117,7 @@ def _body(manifest: RunManifest, records: Sequence[CellRecord], translate: Trans
         "t": translate,
         "badge": lambda kind: fragments.badge(translate, kind),
         "lang": translate.lang,
-        "bilingual": not big,
+        "bilingual": tried <= BILINGUAL_CELLS,
     }
     details = environment.get_template("details.html.j2").render(context)
     context["details"] = None if big else Markup(details)
@@ -136,11 +140,11 @@ def render_report(manifest: RunManifest, records: Sequence[CellRecord], *, lang:
         UsageError: If there is no such language.
         StorageError: If the report's own templates or messages cannot be read.
     """
-    big = sum(record.status is not Status.SKIPPED for record in records) > PACK_ABOVE_CELLS
+    tried = sum(record.status is not Status.SKIPPED for record in records)
     other = next(name for name in LANGUAGES if name != lang)
     translate = Translator(lang)
-    body = _body(manifest, records, translate, big=big)
-    other_body = "" if big else _body(manifest, records, Translator(other), big=False)
+    body = _body(manifest, records, translate, tried=tried)
+    other_body = _body(manifest, records, Translator(other), tried=tried) if tried <= BILINGUAL_CELLS else ""
     style, script = _asset("report.css"), _asset("report.js")
     return (
         _environment()

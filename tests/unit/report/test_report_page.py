@@ -244,6 +244,15 @@ def test_two_hundred_cells_fit_half_a_megabyte_and_lose_nothing() -> None:
     assert 'data-do="language"' not in html
 
 
+def test_a_suite_of_three_workloads_stays_small_and_bilingual() -> None:
+    html = render_report(*make_suite_run())
+    assert len(html.encode()) <= 1_000_000
+    other = block(html, "other") or ""
+    assert "哪种压缩划算" in other
+    assert "data-packed" in other
+    assert 'data-do="language"' in html
+
+
 def test_details_are_readable_without_scripts_up_to_the_limit() -> None:
     records = many(PACK_ABOVE_CELLS)
     assert "data-packed" not in render_report(make_manifest(records), records)
