@@ -136,6 +136,16 @@ def test_a_chip_filters_every_workload_and_counts_its_own(browse: Browse) -> Non
         assert count.text() == f"{len(kept)} of {len(body)} cells shown"
 
 
+def test_the_language_of_a_packed_page_switches_with_its_details(browse: Browse) -> None:
+    press = """{ document.querySelector("[data-do=language]").click();
+      await until(() => document.documentElement.lang === "zh-Hans" && document.querySelector("details.cell")); }"""
+    manifest, records = make_suite_run()
+    root = parse(browse(with_script(render_report(manifest, records), press), "--dump-dom"))
+    tried = [record for record in records if record.status is not Status.SKIPPED]
+    assert root.find("h2", id="h-details")[0].text() == "全部测试项"
+    assert len(root.find("details", class_="cell")) == len(tried)
+
+
 def test_packed_details_unfold(browse: Browse) -> None:
     records = [
         record.model_copy(update={"cell": record.cell.model_copy(update={"batch": batch})})
