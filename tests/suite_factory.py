@@ -172,7 +172,10 @@ def _artifact(workload: str, variant: str, backend: str) -> Artifact:
     _, size, macs, *_ = _BASE[workload]
     _, share, stored, mac_share, _ = _TRAITS[variant]
     spec = SPECS[variant]
-    facts = {step.technique: _FACTS[step.technique] for step in spec.steps if step.technique in _FACTS}
+    told = {step.technique: _FACTS[step.technique] for step in spec.steps if step.technique in _FACTS}
+    on_graph = {name: facts for name, facts in told.items() if name.startswith("quantize-")}
+    on_network = {name: facts for name, facts in told.items() if name not in on_graph}
+    facts: dict[str, Any] = on_graph | ({"steps": on_network} if on_network else {})
     if variant == "int8-static-entropy":
         facts["quantize-static"] = facts["quantize-static"] | {"calibration": "entropy", "sensitivity": _SENSITIVITY}
     return Artifact(

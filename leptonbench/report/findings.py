@@ -138,8 +138,11 @@ class Findings:
     def _facts(self, record: CellRecord | None) -> Iterator[Markup]:
         if record is None or record.artifact is None:
             return
+        found = record.artifact.facts
+        on_network = found.get("steps")  # what steps on the network left; those on a graph stand beside it
+        by_technique = found | (on_network if isinstance(on_network, dict) else {})
         for step in record.artifact.recipe:
-            facts = record.artifact.facts.get(step.technique)
+            facts = by_technique.get(step.technique)
             if isinstance(facts, Mapping):
                 yield from self._step(facts, record)
 
