@@ -8,7 +8,9 @@ from leptonbench.tasks.base import Arrays, Coupling, Metric, Samples, Split, Tas
 TASKS: Registry[type] = Registry(
     "task",
     {
+        "detection": "leptonbench.tasks.detection:DetectionTask",
         "inspection": "leptonbench.tasks.inspection:InspectionTask",
+        "speech": "leptonbench.tasks.speech:SpeechTask",
         "tabular": "leptonbench.tasks.tabular:TabularTask",
     },
     group="leptonbench.tasks",
