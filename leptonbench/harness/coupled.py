@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from leptonbench.backends import Session
-from leptonbench.tasks import Arrays, Coupling
+from leptonbench.tasks import Coupling
 
 
 class CoupledSession:

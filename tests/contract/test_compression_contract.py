@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -20,6 +21,8 @@ from tests.contract.conftest import Prepared
 pytestmark = pytest.mark.slow
 
 GRAPHS = ("fp32", "int8-static", "int8-dynamic")
+SMALLER = ("prune50-channel", "distill-half")
+MASKED = {"prune80-unstructured": (0.8, 0.02), "sparse-2:4": (0.5, 0.05)}
 QUANTISED = ("int8-static", "int8-dynamic")
 
 
@@ -39,15 +42,66 @@ def test_a_technique_declares_where_it_works_and_what_it_needs(name: str) -> Non
 
 @pytest.mark.parametrize("name", TECHNIQUES.names())
 def test_a_technique_refuses_an_option_it_does_not_know(name: str, prepared: Prepared, tmp_path: Path) -> None:
-    context = Context(calibration=lambda: iter(()), input_name="pixel_values", workdir=tmp_path)
-    model = prepared.artifacts["fp32", "onnx"].path
+    def unused(*arguments: object) -> Any:
+        raise AssertionError("an unknown option is refused before anything is done")
+
+    context = Context(
+        calibration=unused,
+        tuning=unused,
+        load_network=unused,
+        source=tmp_path,
+        workdir=tmp_path,
+        say=unused,
+    )
+    technique = TECHNIQUES.get(name)()
+    model = prepared.module if technique.stage == "module" else prepared.artifacts["fp32", "onnx"].path
     with pytest.raises(UsageError, match="unknown option of"):
-        TECHNIQUES.get(name)().apply(model, {"no_such_option": 1}, context)
+        technique.apply(model, {"no_such_option": 1}, context)
 
 
 def test_every_technique_that_is_registered_is_tried_here(prepared: Prepared) -> None:
     tried = {step.technique for artifact in prepared.artifacts.values() for step in artifact.recipe}
-    assert tried == set(TECHNIQUES.names())
+    assert tried | {"quantize-weights"} == set(TECHNIQUES.names())
+
+
+def test_a_technique_that_finds_nothing_to_work_on_says_so(prepared: Prepared) -> None:
+    failure = prepared.result.failures["int4-weight|onnx"]
+    assert failure.kind == "NotApplicable"
+    assert failure.cause and failure.hint
+
+
+@pytest.mark.parametrize("variant", SMALLER)
+def test_fewer_channels_are_fewer_macs_in_a_network_that_still_answers(prepared: Prepared, variant: str) -> None:
+    small, whole = prepared.artifacts[variant, "onnx"], prepared.artifacts["fp32", "onnx"]
+    assert small.macs < 0.6 * whole.macs
+    assert small.parameters < 0.6 * whole.parameters
+    assert _answer(small, prepared).shape == prepared.logits.shape
+    assert small.facts["tuned"]["from"] == "now"
+
+
+@pytest.mark.parametrize("variant", MASKED)
+def test_masked_weights_are_zero_after_tuning_and_stored_without_the_zeros(prepared: Prepared, variant: str) -> None:
+    import onnx
+
+    share, tolerance = MASKED[variant]
+    artifact = prepared.artifacts[variant, "onnx"]
+    weights = [onnx.numpy_helper.to_array(t) for t in onnx.load(artifact.path).graph.initializer]
+    masked = [w for w in weights if w.ndim > 1 and np.count_nonzero(w) < w.size]
+    zeros = sum(w.size - np.count_nonzero(w) for w in masked) / sum(w.size for w in masked)
+    assert zeros == pytest.approx(share, abs=tolerance)
+    assert artifact.stored_bytes is not None and artifact.stored_bytes < artifact.size_bytes / 2
+
+
+def test_shared_weights_have_few_values_and_are_stored_as_indices(prepared: Prepared) -> None:
+    import onnx
+
+    artifact = prepared.artifacts["share16", "onnx"]
+    weights = [onnx.numpy_helper.to_array(t) for t in onnx.load(artifact.path).graph.initializer]
+    large = [w for w in weights if w.ndim == 4 and w.size > 1000]
+    assert large
+    # A normalisation folded into a convolution scales each output channel: sixteen values a channel remain.
+    assert all(len(np.unique(channel)) <= 16 for w in large for channel in w)
+    assert artifact.stored_bytes is not None and artifact.stored_bytes < artifact.size_bytes / 2
 
 
 @pytest.mark.parametrize("variant", GRAPHS)
@@ -57,7 +111,9 @@ def test_the_output_loads_and_takes_any_batch(prepared: Prepared, variant: str) 
     assert artifact.inputs[0].shape[0] is None, "the batch is free"
 
 
-@pytest.mark.parametrize(("variant", "share"), [("fp32", 1.0), ("int8-static", 0.9), ("int8-dynamic", 0.9)])
+@pytest.mark.parametrize(
+    ("variant", "share"), [("fp32", 1.0), ("fp16", 0.9), ("share16", 0.7), ("int8-static", 0.9), ("int8-dynamic", 0.9)]
+)
 def test_answers_stay_much_the_same(prepared: Prepared, variant: str, share: float) -> None:
     answers = _answer(prepared.artifacts[variant, "onnx"], prepared).argmax(axis=1)
     assert len(set(prepared.logits.argmax(axis=1))) > 1, "a model that always says the same would agree with anything"
@@ -90,7 +146,8 @@ def test_macs_and_parameters_are_those_that_torch_counts(prepared: Prepared) -> 
     macs = counter.get_total_flops() // 2
     assert macs > 0
     for key, artifact in prepared.artifacts.items():
-        assert artifact.macs == macs, key
+        if key[0] not in SMALLER:
+            assert artifact.macs == macs, key
 
 
 @pytest.mark.parametrize("variant", GRAPHS)

@@ -21,65 +21,9 @@ from leptonbench.tasks.ctc_lesson import CtcLesson, Masking
 from leptonbench.tasks.ctc_network import CtcNetwork, load_ctc, relative_shift
 from leptonbench.tasks.network import Network
 from leptonbench.tasks.speech import SpeechTask
+from tests.unit.tasks.speech_factory import make_parakeet, make_wav2vec2
 
 DATA = DataSpec(seed=1, calibration=4, evaluation=4)
-
-
-def write_letters(folder: Path) -> int:
-    """Write a vocabulary of letters; the blank is 0."""
-    tokens = ["<pad>", "<s>", "</s>", "<unk>", "|", *"abcdefghijklmnopqrstuvwxyz"]
-    (folder / "vocab.json").write_text(json.dumps({token: index for index, token in enumerate(tokens)}))
-    return len(tokens)
-
-
-def make_parakeet(folder: Path) -> Path:
-    """Save a tiny untrained Parakeet as transformers saves one."""
-    from transformers import ParakeetCTCConfig, ParakeetFeatureExtractor, ParakeetForCTC
-
-    folder.mkdir(parents=True, exist_ok=True)
-    size = write_letters(folder)
-    torch.manual_seed(3)
-    config = ParakeetCTCConfig(
-        vocab_size=size,
-        pad_token_id=0,
-        encoder_config={
-            "hidden_size": 32,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "intermediate_size": 32,
-            "subsampling_conv_channels": 8,
-            "initializer_range": 0.2,
-        },
-    )
-    ParakeetForCTC(config).save_pretrained(folder)
-    ParakeetFeatureExtractor().save_pretrained(folder)
-    return folder
-
-
-def make_wav2vec2(folder: Path, kind: str, norm: str) -> Path:
-    """Save a tiny untrained Wav2Vec2 or HuBERT."""
-    import transformers
-
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(3)
-    config = getattr(transformers, f"{kind}Config")(
-        vocab_size=write_letters(folder),
-        pad_token_id=0,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        conv_dim=(16, 16, 16),
-        conv_kernel=(10, 8, 8),
-        conv_stride=(8, 6, 6),
-        num_conv_pos_embeddings=8,
-        num_conv_pos_embedding_groups=2,
-        feat_extract_norm=norm,
-        do_stable_layer_norm=norm == "layer",
-    )
-    getattr(transformers, f"{kind}ForCTC")(config).save_pretrained(folder)
-    transformers.Wav2Vec2FeatureExtractor(return_attention_mask=norm == "layer").save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

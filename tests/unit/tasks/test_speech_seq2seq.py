@@ -15,49 +15,7 @@ from leptonbench.schema import DataSpec
 from leptonbench.tasks.base import Split, TaskSetup
 from leptonbench.tasks.seq2seq import Seq2SeqForm, is_seq2seq, read_seq2seq, transcribe
 from leptonbench.tasks.speech import SpeechTask
-
-SIZE = 60
-
-
-def make_whisper(folder: Path, **settings: Any) -> Path:
-    """Save a tiny untrained Whisper whose states decide what it says."""
-    from tokenizers import Tokenizer, models
-    from transformers import (
-        GenerationConfig,
-        WhisperConfig,
-        WhisperFeatureExtractor,
-        WhisperForConditionalGeneration,
-    )
-
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(11)
-    config = WhisperConfig(
-        vocab_size=SIZE,
-        num_mel_bins=80,
-        d_model=32,
-        encoder_layers=2,
-        decoder_layers=2,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=64,
-        decoder_ffn_dim=64,
-        max_source_positions=50,
-        max_target_positions=24,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-        decoder_start_token_id=1,
-        suppress_tokens=None,
-        begin_suppress_tokens=None,
-        init_std=0.6,
-    )
-    model = WhisperForConditionalGeneration(config)
-    defaults = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1, "max_length": 24}
-    model.generation_config = GenerationConfig(**(defaults | settings))
-    model.save_pretrained(folder)
-    WhisperFeatureExtractor(chunk_length=1).save_pretrained(folder)
-    Tokenizer(models.WordLevel({f"w{i}": i for i in range(SIZE)}, unk_token="w0")).save(str(folder / "tokenizer.json"))
-    return folder
+from tests.unit.tasks.speech_factory import SIZE, make_whisper
 
 
 @pytest.fixture(scope="module")
