@@ -10,7 +10,7 @@ from leptonbench.compression.options import count, fraction
 if TYPE_CHECKING:
     from leptonbench.tasks.network import Network
 
-_STEPS = 60
+_STEPS = 50
 
 
 class PruneWeights:

@@ -21,6 +21,7 @@ from leptonbench.schema import StepSpec
 if TYPE_CHECKING:
     from leptonbench.tasks.network import Network
 
+TUNING_REVISION = 2  # raise when a technique's code or full number of steps changes what tuning produces
 _STUDENT, _CHANNELS, _WEIGHTS, _SHARING, _CAST, _QUANTISING = 10, 20, 30, 40, 50, 60
 # Why one kind of step cannot come after another; the first entry whose two orders match says it.
 _REASONS: tuple[tuple[range, range, str], ...] = (
@@ -85,7 +86,8 @@ class Kept:
         """Return what decides the network after these steps, beside the source; empty if none of them tunes."""
         if not any(TECHNIQUES.get(step.technique).tunes for step in steps):
             return ""
-        parts = [self.source_sha256, self.data, self.seed, self.budget_s, [step.model_dump() for step in steps]]
+        told = [step.model_dump() for step in steps]
+        parts = [TUNING_REVISION, self.source_sha256, self.data, self.seed, self.budget_s, told]
         shipped = self._shipped(steps)
         if shipped is not None:
             parts.append(hash_files(sorted(shipped.iterdir())))

@@ -15,7 +15,7 @@ from leptonbench.compression.options import count
 if TYPE_CHECKING:
     from leptonbench.tasks.network import Network
 
-_STEPS = 60
+_STEPS = 50
 
 
 class Sparse24:
