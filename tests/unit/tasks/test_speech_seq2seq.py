@@ -44,6 +44,7 @@ def generated(folder: Path, features: np.ndarray) -> list[list[int]]:
     return [row.tolist() for row in rows]
 
 
+NO_TIMES = SIZE - 1  # the last id: an untrained model that emitted times would send `generate` round for ever
 LANGUAGES = {"<|en|>": 50, "<|de|>": 51, "<|zh|>": 52}
 
 
@@ -51,7 +52,7 @@ LANGUAGES = {"<|en|>": 50, "<|de|>": 51, "<|zh|>": 52}
     "settings",
     [
         {},
-        {"no_timestamps_token_id": 55},
+        {"no_timestamps_token_id": NO_TIMES},
         {"suppress_tokens": [3, 9, 21, 30, 41], "begin_suppress_tokens": [2, 17, 28]},
         {"lang_to_id": LANGUAGES, "task_to_id": {"transcribe": 53, "translate": 54}, "is_multilingual": True},
         {
@@ -59,9 +60,9 @@ LANGUAGES = {"<|en|>": 50, "<|de|>": 51, "<|zh|>": 52}
             "task_to_id": {"transcribe": 53, "translate": 54},
             "is_multilingual": True,
             "language": "en",
-            "no_timestamps_token_id": 55,
+            "no_timestamps_token_id": NO_TIMES,
         },
-        {"forced_decoder_ids": [[1, 50], [2, 53]], "no_timestamps_token_id": 55},
+        {"forced_decoder_ids": [[1, 50], [2, 53]], "no_timestamps_token_id": NO_TIMES},
     ],
     ids=["plain", "no-times", "suppressed", "detected", "english", "forced"],
 )
