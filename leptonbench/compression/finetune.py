@@ -46,6 +46,8 @@ class Course:
         teacher: Network whose outputs are learned; `None` learns from the task's loss alone.
         hard: Whether the task's own loss counts.
         mask: By parameter name, where a weight may differ from zero.
+        steady: Whether batch normalisation keeps its statistics while the weights move. Those of small batches are
+            noise, which drowns what little a network has to learn that lost single weights only.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Course:
     teacher: Network | None = None
     hard: bool = True
     mask: Mapping[str, Tensor] | None = None
+    steady: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +155,11 @@ class _Loop:
         if course.teacher is not None:
             _lay_out(course.teacher)
         self.network.requires_grad_(True).train()
+        for norm in _norms(network) if course.steady else ():
+            norm.eval()
         self.optimiser = _optimiser(network)
         self.peak = tuning.lesson.learning_rate * course.rate_factor
-        if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()):
+        if not _norms(network):
             self.peak *= _WITHOUT_BATCH_NORM
         torch.manual_seed(tuning.seed)  # dropout
 
@@ -300,8 +305,7 @@ def restore_statistics(network: Network, tuning: Tuning) -> None:
 
     Training leaves them lagging behind the weights, and removing channels leaves them wrong.
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    norms = [norm for norm in norms if norm.track_running_stats]
+    norms = [norm for norm in _norms(network) if norm.track_running_stats]
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
@@ -317,6 +321,10 @@ def restore_statistics(network: Network, tuning: Tuning) -> None:
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     network.eval()
+
+
+def _norms(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    return [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
 
 def _optimiser(network: nn.Module) -> torch.optim.AdamW:

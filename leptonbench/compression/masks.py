@@ -53,12 +53,11 @@ def tune_masked(model: Network, mask: dict[str, Tensor], steps: int, name: str, 
     if tuning.score is not None:
         context.note("quality_uncompressed", tuning.score(teacher))
     apply_mask(model, mask)
+    restore_statistics(model, tuning)
     if tuning.score is not None:
-        restore_statistics(model, tuning)
         context.note("quality_before_tuning", tuning.score(model))
-    trained = train(
-        model, tuning, Course(name, steps, rate_factor=_RATE_FACTOR, teacher=teacher, mask=mask), say=context.say
-    )
+    course = Course(name, steps, rate_factor=_RATE_FACTOR, teacher=teacher, mask=mask, steady=True)
+    trained = train(model, tuning, course, say=context.say)
     context.note("tuning", trained.facts())
     context.note("zeros", zeros_by_layer(model))
     if tuning.score is not None:

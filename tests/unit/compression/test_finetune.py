@@ -180,6 +180,19 @@ def test_statistics_are_those_of_the_data(kit: Kit, monkeypatch: pytest.MonkeyPa
     assert first.momentum == 0.1, "what it was before"
 
 
+@pytest.mark.parametrize("steady", [True, False])
+def test_a_steady_course_learns_under_the_statistics_that_it_found(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch, steady: bool
+) -> None:
+    monkeypatch.setattr(finetune, "restore_statistics", lambda network, tuning: None)
+    network = kit.network()
+    first = next(m for m in network.modules() if isinstance(m, nn.BatchNorm2d))
+    before, weight = first.running_mean.clone(), first.weight.detach().clone()
+    _train(kit, Course("lesson", 3, steady=steady), network)
+    assert torch.equal(first.running_mean, before) is steady
+    assert not torch.equal(first.weight.detach(), weight), "its own weights learn all the same"
+
+
 @pytest.mark.parametrize(("bf16", "amx", "expected"), [(False, False, False), (True, False, True), (False, True, True)])
 def test_bf16_is_used_only_where_the_cpu_has_it(
     monkeypatch: pytest.MonkeyPatch, bf16: bool, amx: bool, expected: bool
