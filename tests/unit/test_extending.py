@@ -93,11 +93,22 @@ def test_the_backend_runs(folder: Path, model: Path, monkeypatch: pytest.MonkeyP
     assert session.effective()["engine"].startswith("onnx reference")
 
 
+def unused(*arguments: object) -> Any:
+    raise AssertionError("this technique neither trains nor loads")
+
+
 def test_the_technique_compresses(folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     technique = found("leptonbench.compression", monkeypatch)()
     workdir = folder / "work"
     workdir.mkdir()
-    context = Context(calibration=lambda: iter(()), input_name="pixels", workdir=workdir)
+    context = Context(
+        calibration=lambda: iter(()),
+        tuning=unused,
+        load_network=unused,
+        source=workdir,
+        workdir=workdir,
+        say=print,
+    )
     made = technique.apply(model, {"dtype": "float16"}, context)
     (weight,) = onnx.load(str(made)).graph.initializer
     assert onnx.numpy_helper.to_array(weight)[0, 0] == np.float32(np.float16(1.0001))

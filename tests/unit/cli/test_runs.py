@@ -166,6 +166,7 @@ def test_list_runs_says_what_is_damaged(run: Path, capsys: Out, monkeypatch: pyt
 
 def test_what_a_newer_version_wrote_is_refused(run: Path, capsys: Out) -> None:
     path = run / "manifest.json"
-    path.write_text(path.read_text("utf-8").replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 7', 1), encoding="utf-8")
+    newer = path.read_text("utf-8").replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 7', 1)
+    path.write_text(newer, encoding="utf-8")
     assert invoke(["show", str(run)]) == 2
     assert "upgrade" in capsys.readouterr().err
