@@ -28,7 +28,7 @@ from leptonbench.tasks.network import Network
 TEMPERATURE = 2.0
 _WEIGHT_DECAY = 0.01
 _LARGEST_GRADIENT = 1.0  # norm that gradients are clipped to
-_WITHOUT_BATCH_NORM = 0.2  # of the learning rate: transformers lose what they know at rates that convolutions need
+_TRANSFORMER = 0.2  # of the learning rate: such networks lose what they know at rates that convolutions need
 _RISE = 0.1  # share of the cycle in which the learning rate rises
 _SAVE_EVERY_S = 30.0
 _SAY_EVERY_S = 10.0
@@ -159,8 +159,8 @@ class _Loop:
             norm.eval()
         self.optimiser = _optimiser(network)
         self.peak = tuning.lesson.learning_rate * course.rate_factor
-        if not _norms(network):
-            self.peak *= _WITHOUT_BATCH_NORM
+        if _is_transformer(network):
+            self.peak *= _TRANSFORMER
         torch.manual_seed(tuning.seed)  # dropout
 
     def run(self) -> Trained:
@@ -325,6 +325,11 @@ def restore_statistics(network: Network, tuning: Tuning) -> None:
 
 def _norms(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
     return [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+
+
+def _is_transformer(network: nn.Module) -> bool:
+    """Say whether a network normalises by layers alone, never by batches."""
+    return not _norms(network) and any("Norm" in type(module).__name__ for module in network.modules())
 
 
 def _optimiser(network: nn.Module) -> torch.optim.AdamW:
