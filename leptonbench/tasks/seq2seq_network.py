@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,11 +30,12 @@ class Decoder(Network):
 
     def forward(self, decoder_input_ids: Tensor, encoder_hidden_states: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         """Return logits [batch, vocabulary] after tokens [batch, length], given states [batch, positions, width]."""
-        hidden = self.model.model.decoder(
+        whisper: Any = self.model
+        hidden = whisper.model.decoder(
             input_ids=decoder_input_ids, encoder_hidden_states=encoder_hidden_states, use_cache=False
         ).last_hidden_state
         # The last position alone: the output layer is the widest product of all.
-        return (self.model.proj_out(hidden[:, -1]),)
+        return (whisper.proj_out(hidden[:, -1]),)
 
 
 def load_seq2seq(folder: Path, *, weights: bool = True) -> Encoder:
@@ -56,9 +58,8 @@ def load_seq2seq(folder: Path, *, weights: bool = True) -> Encoder:
                 folder, dtype=torch.float32, attn_implementation="eager"
             )
         else:
-            model = WhisperForConditionalGeneration._from_config(
-                WhisperConfig.from_pretrained(folder), dtype=torch.float32, attn_implementation="eager"
-            )
+            build: Any = WhisperForConditionalGeneration._from_config
+            model = build(WhisperConfig.from_pretrained(folder), dtype=torch.float32, attn_implementation="eager")
     except Exception as error:  # transformers raises OSError, ValueError, KeyError and safetensors' own
         raise UsageError(
             f"transformers cannot load `{folder}` as Whisper",
