@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from leptonbench.tasks.network import Network
 
 _MAX_BATCH = 4096  # upper bound stated to torch.export for the free batch dimension
-_MAX_LENGTH = 1 << 20  # likewise, for free lengths such as a recording's frames
 _OPSET = 18  # the oldest opset with everything these models need: widest choice of engines
 
 
@@ -105,10 +104,9 @@ def _trace(network: Network, sample: Arrays) -> Any:
     import torch
 
     batch = torch.export.Dim("batch", min=1, max=_MAX_BATCH)
-    labels = {label for dims in network.free_dims.values() for label in dims.values()}
-    free = {label: torch.export.Dim(label, max=_MAX_LENGTH) for label in sorted(labels)}
+    # A free length's own bounds (a network may need some frames at least) are for torch.export to find.
     shapes = {
-        name: {0: batch, **{dim: free[label] for dim, label in network.free_dims.get(name, {}).items()}}
+        name: {0: batch, **{dim: torch.export.Dim.DYNAMIC for dim in network.free_dims.get(name, {})}}
         for name in sample
     }
     # A batch of two: torch.export takes a dimension of one for a constant.
