@@ -84,10 +84,13 @@ def export_onnx(network: Network, sample: Arrays, *, path: Path) -> None:
 def _halve(path: Path) -> None:
     """Turn an fp32 graph into one of fp16 operators, with fp32 inputs and outputs."""
     import onnx
+    from onnxruntime.quantization.onnx_model import ONNXModel
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     with _quiet():
-        onnx.save(convert_float_to_float16(onnx.load(str(path)), keep_io_types=True), str(path))
+        halved = ONNXModel(convert_float_to_float16(onnx.load(str(path)), keep_io_types=True))
+        halved.topological_sort()  # the converter appends its casts at the end; the format asks for them in order
+        onnx.save(halved.model, str(path))
 
 
 def example_tensors(network: Network, sample: Arrays, *, rows: int = 1) -> dict[str, Tensor]:

@@ -166,7 +166,7 @@ def test_openvino_refuses_at_opening_what_it_would_not_run_as_labelled(prepared:
     """`supports` says no to dynamic quantisation because its layers would run in fp32; they do, and are noticed."""
     found = _probe(tmp_path, "openvino", prepared.artifacts["int8-dynamic", "onnx"], prepared.samples)
     assert found.facts["refused"][0] == "OpenVINO does not run this model in int8"
-    assert "f32" in found.facts["refused"][1]
+    assert "fp32" in found.facts["refused"][1]
 
 
 def _cut(path: Path, source: Path) -> None:

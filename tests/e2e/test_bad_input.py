@@ -59,7 +59,7 @@ def test_a_wrong_name_or_option(bench: Bench, tmp_path: Path, arguments: list[st
 
 def test_a_plugin_that_cannot_be_loaded(bench: Bench, tmp_path: Path) -> None:
     """It matters to those who name it, and to nobody else: the other tests here run beside it."""
-    ended = bench.call("run", "--backend", "double-missing", *bench.own(), cwd=tmp_path)
+    ended = bench.call("run", "--workload", "inspection", "--backend", "double-missing", *bench.own(), cwd=tmp_path)
     _told(ended, 4, "backend `double-missing` cannot be loaded", "lepton-doubles 0.1", "Missing")
 
 
@@ -168,7 +168,7 @@ def _no_processing(given: Given) -> None:
         (_no_onnx, ["is not a valid ONNX model", "Caused by: ", "hint: export it again"]),
         (_empty_onnx, ["is not a valid ONNX model", "Caused by: "]),
         (_two_inputs, ["does not take this workload's samples", "left: float32", "right: float32"]),
-        (_wrong_rank, ["pixel_values: float32[3, 16, 16]", "the samples are float32[batch, 3, 16, 16]"]),
+        (_wrong_rank, ["pixel_values: float32[3, 16, 16]", "the samples are pixel_values: float32[batch, 3, 16, 16]"]),
         (_wrong_size, ["pixel_values: float32[batch, 3, 32, 32]", "hint: "]),
         (_too_few_classes, ["classes are not those of the data", "2 logits", "3 classes (blue, green, red)"]),
         (_lost_weights, ["is not a valid ONNX model", "weights.bin"]),
