@@ -13,7 +13,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class Course:
 
     Attributes:
         name: Of the checkpoint, and in progress lines.
-        steps: Batches to learn from, if no budget cuts them.
+        steps: Batches to learn from, times the lesson's factor, if no budget cuts them.
         rate_factor: The peak learning rate as a multiple of the lesson's.
         teacher: Network whose outputs are learned; `None` learns from the task's loss alone.
         hard: Whether the task's own loss counts.
@@ -133,7 +133,8 @@ def train(network: Network, tuning: Tuning, course: Course, *, say: Callable[[st
         MeasurementError: If the loss is not finite.
         ValueError: If the course has neither a teacher nor a loss of the task's.
     """
-    loop = _Loop(network, tuning, course, say)
+    steps = max(1, round(course.steps * tuning.lesson.steps_factor))
+    loop = _Loop(network, tuning, replace(course, steps=steps), say)
     trained = loop.run()
     restore_statistics(network, tuning)
     _freeze(network)

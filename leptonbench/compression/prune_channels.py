@@ -28,7 +28,8 @@ _RATE_FACTOR = 2.0  # whole channels are gone: there is further to go than after
 class PruneChannels:
     """Structured pruning by group norm, followed by tuning against the uncompressed network.
 
-    Options: `ratio`, the share of channels that every group loses; `steps`, batches to tune on.
+    Options: `ratio`, the share of channels that every group loses; `steps`, batches to tune on, times the lesson's
+    factor.
     """
 
     stage: ClassVar[Literal["module", "graph"]] = "module"

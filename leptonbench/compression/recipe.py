@@ -21,7 +21,7 @@ from leptonbench.schema import StepSpec
 if TYPE_CHECKING:
     from leptonbench.tasks.network import Network
 
-TUNING_REVISION = 4  # raise when a technique's code or full number of steps changes what tuning produces
+TUNING_REVISION = 5  # raise when a technique's code or full number of steps changes what tuning produces
 _STUDENT, _CHANNELS, _WEIGHTS, _SHARING, _CAST, _QUANTISING = 10, 20, 30, 40, 50, 60
 # Why one kind of step cannot come after another; the first entry whose two orders match says it.
 _REASONS: tuple[tuple[range, range, str], ...] = (

@@ -82,9 +82,12 @@ class Lesson(Protocol):
 
     Attributes:
         learning_rate: A sound peak for AdamW when a trained network is tuned further.
+        steps_factor: By how much to multiply a technique's number of steps: 1 for batches of a dozen images, more
+            where a step is cheaper and teaches less.
     """
 
     learning_rate: float
+    steps_factor: float
 
     def batches(self, seed: int) -> Iterator[Batch]:
         """Yield training batches without end, shuffled and augmented by the seed."""

@@ -80,6 +80,7 @@ class ClassifierLesson:
     """
 
     learning_rate = 5e-4
+    steps_factor = 1.0
 
     def __init__(self, samples: Samples, encode: Callable[[Any], Arrays], *, turn: bool) -> None:
         self._samples = samples

@@ -66,7 +66,8 @@ class CtcLesson:
         masking: Augmentation.
     """
 
-    learning_rate = 5e-4
+    learning_rate = 1e-3  # as the last cycle of the shipped network's own training
+    steps_factor = 6.0
 
     def __init__(
         self,

@@ -171,6 +171,7 @@ class DetectorLesson:
     """
 
     learning_rate = 5e-4
+    steps_factor = 1.0
 
     def __init__(
         self, samples: Samples, encode: Callable[[Any], Arrays], *, classes: int, centernet: bool, turn: bool

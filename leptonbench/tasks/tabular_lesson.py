@@ -23,6 +23,7 @@ class TabularLesson:
     """
 
     learning_rate = 1e-3
+    steps_factor = 10.0
 
     def __init__(self, features: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
         self._features = torch.from_numpy(features)

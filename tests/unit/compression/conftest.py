@@ -25,6 +25,7 @@ class ColourLesson:
     """The class of an image is its strongest channel; what a small network learns in a few steps."""
 
     learning_rate = 5e-3
+    steps_factor = 1.0
 
     def __init__(self, *, hard: bool = True) -> None:
         self.hard = hard

@@ -121,6 +121,13 @@ def test_a_budget_ends_training_early_with_the_rate_down(kit: Kit, monkeypatch: 
     assert rates[-1] < 0.1
 
 
+def test_a_lesson_of_cheap_steps_takes_more_of_them(kit: Kit) -> None:
+    kit.lesson.steps_factor = 2.5
+    _, trained = _train(kit, Course("lesson", 2))
+    assert (trained.steps, trained.planned) == (5, 5)
+    assert kit.lesson.drawn >= 5
+
+
 def test_a_budget_too_short_for_a_step_still_gives_one(kit: Kit) -> None:
     kit.budget_s = 1e-9
     _, trained = _train(kit, Course("lesson", 1000))
