@@ -115,6 +115,7 @@ def wrap_ctc(model: nn.Module, form: CtcForm) -> CtcNetwork:
     Raises:
         UsageError: If the model reads neither log-mel features nor a wave.
     """
+    _plain_weights(model)
     _free_length(model)
     reads = inspect.signature(model.forward).parameters
     if "input_features" in reads:
@@ -126,6 +127,13 @@ def wrap_ctc(model: nn.Module, form: CtcForm) -> CtcNetwork:
         cause=f"it reads {', '.join(reads)}",
         hint="CTC models that read input_features or input_values are known",
     )
+
+
+def _plain_weights(model: nn.Module) -> None:
+    """Multiply out weights that are kept as a direction and a length: in use they are constants."""
+    for module in model.modules():
+        if nn.utils.parametrize.is_parametrized(module, "weight"):
+            nn.utils.parametrize.remove_parametrizations(module, "weight")
 
 
 def _free_length(model: nn.Module) -> None:
