@@ -6,13 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from leptonbench.backends import BACKENDS
-from leptonbench.errors import BudgetSpent, NotApplicable
+from leptonbench.errors import BudgetSpent, NotApplicable, PrerequisiteError
 from leptonbench.harness.children import run_prepare
 from leptonbench.harness.feed import build_task
 from leptonbench.harness.jobs import PrepareJob, PrepareResult, PrepareTarget, TaskRef
 from leptonbench.harness.plan import RunPlan, WorkloadPlan, skipped_record
 from leptonbench.schema import Artifact, CellRecord, CellSpec, Notice, Reason, Status
 from leptonbench.tasks import Task
+
+# What keeps a variant from being made without being anyone's failure, and the code of its skipped cells.
+_SKIPS = {
+    NotApplicable.__name__: "not-applicable",
+    BudgetSpent.__name__: "budget",
+    PrerequisiteError.__name__: "prerequisite",
+}
 
 
 class Pantry:
@@ -113,10 +120,8 @@ class Pantry:
         failure = self.prepared[cell.workload].failures.get(self._target(cell))
         if failure is not None:
             message = f"{failure.message}: {failure.cause}" if failure.cause else failure.message
-            if failure.kind == NotApplicable.__name__:
-                return skipped_record(cell, Reason(code="not-applicable", message=message, hint=failure.hint))
-            if failure.kind == BudgetSpent.__name__:
-                return skipped_record(cell, Reason(code="budget", message=message, hint=failure.hint))
+            if failure.kind in _SKIPS:
+                return skipped_record(cell, Reason(code=_SKIPS[failure.kind], message=message, hint=failure.hint))
             reason = Reason(code="prepare", message=message, hint=failure.hint)
             return CellRecord(cell=cell, status=Status.FAILED, reason=reason)
         artifact = self.artifact(cell)
