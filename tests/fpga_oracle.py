@@ -12,20 +12,21 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from leptonbench.fpga import ir
+
 Arrays = dict[str, NDArray[Any]]
 _OPSET, _IR = 18, 9
 EXACT = "session.x64quantprecision"  # "1": signed weights become unsigned, whose kernels do not saturate
 
 
 def open_session(
-    model: bytes | str, *, optimised: bool = True, exact: bool = True, save_to: Path | None = None
+    model: bytes | str, *, level: str = "ORT_ENABLE_ALL", exact: bool = True, save_to: Path | None = None
 ) -> onnxruntime.InferenceSession:
     """Open a model as the `onnxruntime` backend does on x86 without VNNI, on one thread."""
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = 1
     settings.log_severity_level = 3
-    levels = onnxruntime.GraphOptimizationLevel
-    settings.graph_optimization_level = levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
+    settings.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
     if exact:
         settings.add_session_config_entry(EXACT, "1")
     if save_to is not None:
@@ -63,16 +64,26 @@ def run_operator(
 
 
 def every_tensor(model: Path, feeds: Mapping[str, NDArray[Any]], scratch: Path) -> Arrays:
-    """Return every tensor of the graph that ONNX Runtime makes of a model, by the name it has there."""
+    """Return every tensor of the graph that ONNX Runtime makes of a model, by the name it has there.
+
+    The graph is that of the level `extended`, whose 8-bit kernels are those of `all` and whose tensors keep their
+    names and layout; a session of the level `all` is held to the same outputs.
+    """
     saved = scratch / "optimised.onnx"
-    session = open_session(str(model), save_to=saved)
-    outputs = session.run(None, dict(feeds))
+    open_session(str(model), level="ORT_ENABLE_EXTENDED", save_to=saved)
     graph = onnx.load(str(saved))
     known = {output.name for output in graph.graph.output}
     names = [name for node in graph.graph.node for name in node.output if name and name not in known]
     graph.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    probe = open_session(graph.SerializeToString(), optimised=False)
+    probe = open_session(graph.SerializeToString(), level="ORT_DISABLE_ALL")
     tensors = dict(zip([output.name for output in probe.get_outputs()], probe.run(None, dict(feeds)), strict=True))
-    for output, value in zip(session.get_outputs(), outputs, strict=True):
-        np.testing.assert_array_equal(tensors[output.name], value)  # the probe ran what the session ran
+    session = open_session(str(model))
+    for output, value in zip(session.get_outputs(), session.run(None, dict(feeds)), strict=True):
+        np.testing.assert_array_equal(tensors[output.name], value)
     return tensors
+
+
+def run_segment(segment: ir.HostSegment, given: Arrays) -> Arrays:
+    """Run a host segment as a network of its own."""
+    session = open_session(segment.model)
+    return dict(zip(segment.outputs, session.run(list(segment.outputs), given), strict=True))

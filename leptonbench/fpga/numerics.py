@@ -57,7 +57,8 @@ def requantise(sums: Sums, scale: Any, *, zero_point: int, dtype: DTypeLike) -> 
     low, high = limits(dtype)
     scaled = sums.astype(np.float32) * np.asarray(scale, dtype=np.float32)
     clamped = np.clip(scaled, np.float32(low - zero_point), np.float32(high - zero_point))
-    return (np.rint(clamped).astype(np.int32) + zero_point).astype(dtype)
+    codes: Bytes = (np.rint(clamped).astype(np.int32) + zero_point).astype(dtype)
+    return codes
 
 
 def quantise(values: NDArray[np.float32], scale: Any, *, zero_point: int, dtype: DTypeLike) -> Bytes:
@@ -106,14 +107,15 @@ def convolve(
     # float64 holds every integer up to 2^53, so these products are exact, and they run on the CPU's fast path.
     padded = np.pad(x.astype(np.float64) - x_zero, ((0, 0), (0, 0), (top, bottom), (left, right)))
     signed = (weights.astype(np.float64) - w_zero).reshape(groups, outputs // groups, channels // groups, -1)
+    taps = np.ascontiguousarray(signed.transpose(3, 0, 1, 2))
     span = ((kernel_h - 1) * dilations[0] + 1, (kernel_w - 1) * dilations[1] + 1)
     windows = sliding_window_view(padded, span, axis=(2, 3))
     windows = windows[:, :, :: strides[0], :: strides[1], :: dilations[0], :: dilations[1]]
     height, width = windows.shape[2:4]
     sums = np.zeros((n, groups, outputs // groups, height * width))
-    for tap in range(kernel_h * kernel_w):
+    for tap, matrix in enumerate(taps):
         taken = windows[..., tap // kernel_w, tap % kernel_w]
-        sums += signed[..., tap] @ taken.reshape(n, groups, channels // groups, -1)
+        sums += matrix @ taken.reshape(n, groups, channels // groups, -1)
     result = sums.reshape(n, outputs, height, width)
     if bias is not None:
         result = result + bias.reshape(1, -1, 1, 1)
