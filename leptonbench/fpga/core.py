@@ -19,7 +19,7 @@ class CoreShape:
     Attributes:
         rows: Multiply-accumulate rows: input channels taken in a cycle. A power of two from 4 to 64.
         cols: Columns: output channels made in a cycle. `rows` times a power of two.
-        bus_bytes: Bytes of a data beat between core and DRAM. A power of two, at least `rows` and 16, at most 128.
+        bus_bytes: Bytes of a data beat between core and DRAM. A power of two, at least `rows` and 16, at most 64.
         input_granules: Size of the input buffer, in granules.
         weight_granules: Size of the weight buffer, in granules.
         acc_words: Size of one of the accumulator's two halves, in words of `cols` int32.
@@ -47,9 +47,9 @@ class CoreShape:
             "`rows` times a power of two, at most 128",
         )
         self._require(
-            _power(self.bus_bytes) and max(self.rows, 16) <= self.bus_bytes <= 128,
+            _power(self.bus_bytes) and max(self.rows, 16) <= self.bus_bytes <= 64,
             "bus_bytes",
-            "a power of two from 16 to 128, and at least `rows`",
+            "a power of two from 16 to 64, and at least `rows`",
         )
         for name in ("input_granules", "weight_granules", "output_granules", "param_granules"):
             value = getattr(self, name)

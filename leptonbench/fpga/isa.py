@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeAlias
 
@@ -68,6 +68,39 @@ class DrainMode(enum.IntEnum):
     REQUANT = 0
     ADD = 1
     MUL = 2
+
+
+class Counter(enum.IntEnum):
+    """What the core counts, by number of the counter register. Stalls are cycles in which the walker issues no vector.
+
+    CYCLES from start to done. VECTORS issued, of them ARRAY_VECTORS in ARRAY mode, LANE_VECTORS in LANES mode, PADDED
+    ones (zero, not read). STALL_WEIGHTS: the array waits for a block, or for a load that fills the weight, parameter or
+    table memory. STALL_INPUTS: any other load. STALL_OUTPUTS: a drain or a store. STALL_TOKENS: its own tokens.
+    STALL_PROGRAM: there is no instruction (fetch, or the end of the program). Beats and bursts are those of the bus.
+    Buffer accesses are counted in granules, those of the accumulator in words.
+    """
+
+    CYCLES = 0
+    VECTORS = 1
+    ARRAY_VECTORS = 2
+    LANE_VECTORS = 3
+    PADDED = 4
+    STALL_WEIGHTS = 5
+    STALL_INPUTS = 6
+    STALL_OUTPUTS = 7
+    STALL_TOKENS = 8
+    STALL_PROGRAM = 9
+    READ_BEATS = 10
+    WRITE_BEATS = 11
+    READ_BURSTS = 12
+    WRITE_BURSTS = 13
+    INPUT_WRITES = 14
+    WEIGHT_WRITES = 15
+    WEIGHT_READS = 16
+    ACC_WRITES = 17
+    ACC_DRAINS = 18
+    OUTPUT_WRITES = 19
+    OUTPUT_READS = 20
 
 
 @dataclass(frozen=True)
@@ -292,14 +325,24 @@ def decode(data: bytes) -> Instruction:
     kind = _BY_OP.get(word & 0xF)
     if kind is None:
         raise UsageError("not an instruction", cause=f"operation {word & 0xF} does not exist")
-    types = {item.name: type(item.default) for item in fields(kind)}
+    types: dict[str, Any] = {item.name: type(item.default) for item in fields(kind)}
     values: dict[str, Any] = {}
     for name, bits in layout(kind):
         value = word >> bits.low & ((1 << bits.width) - 1)
         if bits.signed and value >> (bits.width - 1):
             value -= 1 << bits.width
         values[name] = types[name](value)
-    return kind(**values)
+    build: Callable[..., Instruction] = kind
+    return build(**values)
+
+
+_ENUMERATIONS: tuple[tuple[str, type[enum.IntEnum], int], ...] = (
+    ("OP", Op, 4),
+    ("TARGET", Target, 4),
+    ("EXEC", ExecMode, 4),
+    ("DRAIN", DrainMode, 2),
+    ("COUNT", Counter, 5),
+)
 
 
 def systemverilog_package() -> str:
@@ -308,11 +351,11 @@ def systemverilog_package() -> str:
         "// Written by `python -m leptonbench.fpga.isa` and held to leptonbench/fpga/isa.py by a test; edit that file.",
         "package isa_pkg;",
     ]
-    lines += _enumeration("OP", Op, 4)
-    for prefix, members, width in (("TARGET", Target, 4), ("EXEC", ExecMode, 4), ("DRAIN", DrainMode, 2)):
+    for prefix, members, width in _ENUMERATIONS:
         lines += _enumeration(prefix, members, width)
     for kind in INSTRUCTIONS[1:]:
         lines += _structure(kind)
+    lines.append(f"  localparam int COUNTERS = {len(Counter)};")
     return "\n".join([*lines, "endpackage", ""])
 
 
