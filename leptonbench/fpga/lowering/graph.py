@@ -125,7 +125,7 @@ def read_graph(path: Path, lengths: Mapping[str, int]) -> Graph:
 
 def _check(model: Any, path: Path) -> None:
     operators = {node.op_type for node in model.graph.node}
-    if not _QUANTISING <= operators:
+    if not operators >= _QUANTISING:
         kind = "quantised at run time" if "DynamicQuantizeLinear" in operators else "not quantised"
         raise UsageError(
             "the accelerator runs 8-bit models only",

@@ -1,0 +1,305 @@
+"""From a layer of the intermediate representation to work for the core: placements, constants, instructions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import singledispatchmethod
+
+import numpy as np
+
+from leptonbench.errors import UsageError
+from leptonbench.fpga import ir
+from leptonbench.fpga.compiler import array, attention, lanes, weights
+from leptonbench.fpga.compiler.array import Coding, Work
+from leptonbench.fpga.compiler.emitter import Emitter
+from leptonbench.fpga.compiler.geometry import BlockedSource, PackedSource, Source
+from leptonbench.fpga.compiler.layout import Blocked, Layout, RowPacked, View, parameter_blocks
+from leptonbench.fpga.compiler.program import DramMap, Placement
+from leptonbench.fpga.compiler.schedule import Memory
+from leptonbench.fpga.core import CoreShape
+from leptonbench.fpga.isa import Drain, ExecMode
+from leptonbench.fpga.numerics import limits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A layer whose constants and tensors have places.
+
+    Attributes:
+        reads: Tensors and where they are read.
+        writes: The output and where it is written.
+        constant_bytes: Of weights and parameters.
+        work: What is to be done; its type says by which unit.
+    """
+
+    reads: tuple[tuple[str, Placement], ...]
+    writes: tuple[str, Placement]
+    constant_bytes: int
+    work: Work | attention.Batched | lanes.Windowed | lanes.Pairwise | lanes.Repeated
+
+    def emit(self, emitter: Emitter, memory: Memory) -> str:
+        """Append the layer's instructions and return how it was cut."""
+        match self.work:
+            case Work():
+                tiling = array.best(emitter.core, memory, self.work)
+                array.emit(emitter, self.work, tiling)
+                return str(tiling)
+            case attention.Batched():
+                return attention.emit_batched(emitter, self.work)
+            case lanes.Windowed():
+                return lanes.emit_windowed(emitter, self.work)
+            case lanes.Pairwise():
+                return lanes.emit_pairwise(emitter, self.work)
+            case lanes.Repeated():
+                return lanes.emit_repeated(emitter, self.work)
+
+
+class Preparation:
+    """Gives the tensors and constants of a network's layers their places.
+
+    Args:
+        core: That the layers are for.
+        tensors: Of the network, by name.
+        produced: Names of the tensors that layers make, not the host.
+        dram: Where there is room.
+    """
+
+    def __init__(
+        self, core: CoreShape, tensors: Mapping[str, ir.Tensor], produced: frozenset[str], dram: DramMap
+    ) -> None:
+        self.core = core
+        self.tensors = tensors
+        self.produced = produced
+        self.dram = dram
+        self._kept = 0
+
+    def prepare(self, layer: ir.Layer) -> Prepared:
+        """Return the layer with places.
+
+        Raises:
+            UsageError: If it cannot run on this core; it says why.
+        """
+        self._kept = 0
+        work, reads, writes = self._work(layer)
+        return Prepared(
+            reads=tuple(zip(layer.inputs, reads, strict=True)),
+            writes=(layer.y, writes),
+            constant_bytes=self._kept,
+            work=work,
+        )
+
+    def _keep(self, data: bytes) -> int:
+        self._kept += len(data)
+        return self.dram.keep(data)
+
+    def _place(self, name: str, view: View) -> Placement:
+        layout: Layout = Blocked(rows=self.core.rows, view=view, image=view.image(self.tensors[name]))
+        return self.dram.place(name, layout, spare_granules=self.core.cols)
+
+    def _coding(self, x: str, y: str, *, w_zero: int, w_signed: bool) -> Coding:
+        one, other = self.tensors[x], self.tensors[y]
+        return Coding(
+            a_zero=one.zero_point,
+            a_signed=one.dtype == "int8",
+            w_zero=w_zero,
+            w_signed=w_signed,
+            y_zero=other.zero_point,
+            y_dtype=other.dtype,
+        )
+
+    def _unit_params(self, scale: np.float32) -> int:
+        """Return the address of one block of parameters: no bias, one scale."""
+        block = np.full(self.core.cols, scale, dtype=np.float32)
+        return self._keep(parameter_blocks(np.zeros(self.core.cols, np.int32), block, self.core.cols))
+
+    @singledispatchmethod
+    def _work(self, layer: ir.Layer) -> tuple[object, list[Placement], Placement]:
+        raise TypeError(f"no code is written for {type(layer).__name__}")
+
+    @_work.register
+    def _(self, layer: ir.Convolution):
+        weights.check_sums(layer)
+        coding = self._coding(layer.x, layer.y, w_zero=layer.w_zero, w_signed=layer.weights.dtype == np.int8)
+        target = self._place(layer.y, View.FIRST)
+        if layer.depthwise:
+            source = self._place(layer.x, View.FIRST)
+            work = self._depthwise(layer, coding, source, target)
+            return work, [source], target
+        packs = self._packs(layer)
+        place = self._packed(layer) if packs else self._place(layer.x, View.FIRST)
+        blocks = weights.packed_blocks(layer, self.core) if packs else weights.dense_blocks(layer, self.core)
+        reader = PackedSource(place, layer.window) if packs else BlockedSource(place, layer.window)
+        reach = ((0, 1),) * len(blocks) if packs else weights.reaches(layer, self.core)
+        return self._array(layer, coding, reader, blocks, reach, target), [place], target
+
+    @_work.register
+    def _(self, layer: ir.Product):
+        weights.check_sums(layer)
+        as_convolution = ir.Convolution(
+            name=layer.name,
+            x=layer.x,
+            y=layer.y,
+            weights=np.ascontiguousarray(layer.weights.T)[:, :, None, None],
+            w_zero=layer.w_zero,
+            bias=layer.bias,
+            scale=layer.scale,
+            window=ir.Window(),
+        )
+        coding = self._coding(layer.x, layer.y, w_zero=layer.w_zero, w_signed=layer.weights.dtype == np.int8)
+        source, target = self._place(layer.x, View.LAST), self._place(layer.y, View.LAST)
+        blocks = weights.dense_blocks(as_convolution, self.core)
+        reach = weights.reaches(as_convolution, self.core)
+        reader = BlockedSource(source, as_convolution.window)
+        return self._array(as_convolution, coding, reader, blocks, reach, target), [source], target
+
+    def _array(
+        self,
+        layer: ir.Convolution,
+        coding: Coding,
+        source: Source,
+        blocks: list[bytes],
+        reach: tuple[tuple[int, int], ...],
+        target: Placement,
+    ) -> Work:
+        return Work(
+            name=layer.name,
+            source=source,
+            x=layer.x,
+            y=layer.y,
+            target=target,
+            coding=coding,
+            reach=reach,
+            weights=tuple(self._keep(block) for block in blocks),
+            params=self._keep(parameter_blocks(layer.bias, layer.scale, self.core.cols)),
+        )
+
+    def _packs(self, layer: ir.Convolution) -> bool:
+        """Return whether packed rows take fewer blocks than channel blocks, and the host makes the image."""
+        channels, width = self.tensors[layer.x].image[0], layer.window.kernel[1]
+        fewer = -(-width * channels // self.core.rows) < width * -(-channels // self.core.rows)
+        return fewer and layer.groups == 1 and layer.window.dilations[1] == 1 and layer.x not in self.produced
+
+    def _packed(self, layer: ir.Convolution) -> Placement:
+        _, left, _, right = layer.window.pads
+        layout = RowPacked(rows=self.core.rows, image=self.tensors[layer.x].image, left=left, right=right)
+        return self.dram.place(layer.x, layout, spare_granules=self.core.cols)
+
+    def _depthwise(self, layer: ir.Convolution, coding: Coding, source: Placement, target: Placement) -> lanes.Windowed:
+        bias, scale = weights.lane_parameters(layer.bias, layer.scale, self.core)
+        return lanes.Windowed(
+            name=layer.name,
+            mode=ExecMode.LANES,
+            source=BlockedSource(source, layer.window),
+            x=layer.x,
+            y=layer.y,
+            target=target,
+            fields=coding.exec_fields(),
+            drain=coding.drain(0),
+            weights=self._keep(weights.lane_weights(layer, self.core)),
+            params=self._keep(parameter_blocks(bias, scale, self.core.cols)),
+            shared_params=False,
+        )
+
+    def _windowed(
+        self,
+        layer: ir.MaxPooling | ir.GlobalAverage,
+        mode: ExecMode,
+        window: ir.Window,
+        drain: Drain,
+        scale: np.float32,
+    ) -> tuple[lanes.Windowed, list[Placement], Placement]:
+        source, target = self._place(layer.x, View.FIRST), self._place(layer.y, View.FIRST)
+        x = self.tensors[layer.x]
+        work = lanes.Windowed(
+            name=layer.name,
+            mode=mode,
+            source=BlockedSource(source, window),
+            x=layer.x,
+            y=layer.y,
+            target=target,
+            fields={
+                "a_signed": x.dtype == "int8",
+                # The largest code is the largest value whatever the zero point; a mean is of values.
+                "a_zero": 0 if mode is ExecMode.MAX else x.zero_point,
+            },
+            drain=drain,
+            weights=None,
+            params=self._unit_params(scale),
+            shared_params=True,
+        )
+        return work, [source], target
+
+    @_work.register
+    def _(self, layer: ir.MaxPooling):
+        low, high = limits(self.tensors[layer.y].dtype)
+        return self._windowed(layer, ExecMode.MAX, layer.window, Drain(low=low, high=high), np.float32(1))
+
+    @_work.register
+    def _(self, layer: ir.GlobalAverage):
+        x, y = self.tensors[layer.x], self.tensors[layer.y]
+        low, high = limits(y.dtype)
+        if x.image[1] * x.image[2] * 255 >= 1 << 31:
+            raise UsageError(f"layer {layer.name} sums too many pixels for 32 bits")
+        window = ir.Window(kernel=(x.image[1], x.image[2]))
+        drain = Drain(zero=y.zero_point, low=low, high=high)
+        return self._windowed(layer, ExecMode.SUM, window, drain, layer.scale)
+
+    @_work.register
+    def _(self, layer: ir.Addition):
+        places = (
+            self._place(layer.a, View.FIRST),
+            self._place(layer.b, View.FIRST),
+            self._place(layer.y, View.FIRST),
+        )
+        work = lanes.Pairwise(
+            a=layer.a,
+            b=layer.b,
+            y=layer.y,
+            places=places,
+            fields={
+                "a_signed": self.tensors[layer.a].dtype == "int8",
+                "w_signed": self.tensors[layer.b].dtype == "int8",
+            },
+            factors=layer.factors,
+            limits=limits(self.tensors[layer.y].dtype),
+        )
+        return work, list(places[:2]), places[2]
+
+    @_work.register
+    def _(self, layer: ir.Enlargement):
+        source, target = self._place(layer.x, View.FIRST), self._place(layer.y, View.FIRST)
+        low, high = limits(self.tensors[layer.y].dtype)
+        work = lanes.Repeated(
+            name=layer.name,
+            x=layer.x,
+            y=layer.y,
+            source=source,
+            target=target,
+            factors=layer.factors,
+            signed=self.tensors[layer.x].dtype == "int8",
+            drain=Drain(low=low, high=high),
+            params=self._unit_params(np.float32(1)),
+        )
+        return work, [source], target
+
+    @_work.register
+    def _(self, layer: ir.ActivationProduct):
+        a, b, y = (self.tensors[name] for name in (layer.a, layer.b, layer.y))
+        if a.shape[-1] * 255 * 255 >= 1 << 31:
+            raise UsageError(f"layer {layer.name} sums too many products for 32 bits")
+        places = (
+            self._place(layer.a, View.LAST),
+            self._place(layer.b, View.BEFORE_LAST),
+            self._place(layer.y, View.LAST),
+        )
+        work = attention.Batched(
+            name=layer.name,
+            a=layer.a,
+            b=layer.b,
+            y=layer.y,
+            places=places,
+            coding=self._coding(layer.a, layer.y, w_zero=b.zero_point, w_signed=b.dtype == "int8"),
+            params=self._unit_params(layer.scale),
+        )
+        return work, list(places[:2]), places[2]
