@@ -102,3 +102,53 @@ def requantise(
     total = (sums + bias.reshape(shape)).astype(np.int32).astype(np.float32)
     scaled = (total * np.asarray(scale, np.float32).reshape(shape)).astype(np.float64)
     return np.clip(np.rint(scaled).astype(np.int64) + zero, low, high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """A kernel's window over an image of `height` x `width`."""
+
+    height: int
+    width: int
+    kernel: tuple[int, int] = (1, 1)
+    stride: int = 1
+    pad: int = 0
+    dilation: int = 1
+
+    @property
+    def out(self) -> tuple[int, int]:
+        """Output height and width."""
+        reach = [self.dilation * (size - 1) + 1 for size in self.kernel]
+        return (
+            (self.height + 2 * self.pad - reach[0]) // self.stride + 1,
+            (self.width + 2 * self.pad - reach[1]) // self.stride + 1,
+        )
+
+    def fields(self, rows: int) -> dict[str, int]:
+        """Return the fields of an EXEC that walks it over an image at granule 0, one plane after another."""
+        pitch = self.width * rows
+        return {
+            "base": -self.pad * (pitch + rows),
+            "ky_count": self.kernel[0],
+            "kx_count": self.kernel[1],
+            "oy_count": self.out[0],
+            "ox_count": self.out[1],
+            "x0": -self.pad,
+            "y0": -self.pad,
+            "in_w": self.width,
+            "in_h": self.height,
+            "ox_dx": self.stride,
+            "oy_dy": self.stride,
+            "kx_dx": self.dilation,
+            "ky_dy": self.dilation,
+            "ox_step": self.stride * rows,
+            "oy_step": self.stride * pitch,
+            "kx_step": self.dilation * rows,
+            "ky_step": self.dilation * pitch,
+            "c_step": self.height * pitch,
+        }
+
+
+def load(target: isa.Target, dram: int, data: Array, rows: int, **fields: int) -> isa.Load:
+    """Return a LOAD of a whole array."""
+    return isa.Load(target=target, dram=dram, granules=-(-data.nbytes // rows), **fields)

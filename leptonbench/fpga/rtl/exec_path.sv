@@ -35,7 +35,7 @@ module exec_path #(
     output bit idle
 );
   // Stages after issue: bytes, vector, ROWS + 2 in the array; the tag is wanted one before the last.
-  localparam int STAGES = ROWS + 3;
+  localparam int STAGES = ROWS + 2;  // and `tag` itself
   bit [31:0] tags[STAGES];
   bit [7:0] alive;  // cycles until the last vector has left
 
@@ -66,6 +66,7 @@ module exec_path #(
       else for (int r = 0; r < ROWS; r++) vector[9*r+:9] <= less_zero(aligned[8*r+:8], now_zero);
     end
     if (alive != 0 || issue) begin
+      tag <= tags[STAGES-1];
       for (int s = STAGES - 1; s > 0; s--) tags[s] = tags[s-1];
       tags[0] = issue ? {
           2'd0, issue_pad, issue_last, issue_give, issue_second, issue_fresh, issue_mode, issue_half, 1'b1, issue_acc
@@ -78,13 +79,11 @@ module exec_path #(
       now <= 0;
       now_swap <= 0;
       vector_valid <= 0;
+      tag <= 0;
       for (int s = 0; s < STAGES; s++) tags[s] = 0;
     end
   end
-  always_comb begin
-    tag = tags[STAGES-1];
-    idle = alive == 0;
-  end
+  always_comb idle = alive == 0;
 
   always_comb begin
     weights = 0;

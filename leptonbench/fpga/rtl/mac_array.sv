@@ -5,8 +5,9 @@
 // product and sum are each registered. The weights of the next block are written into a second plane while this one
 // computes; `in_swap` comes with the last vector before the change, and reaches each row with that vector.
 //
-// State is written with blocking assignments, last stage first, so that each reads what the stage before held at the
-// clock edge: the same registers as with non-blocking ones, and the simulator's loops stay loops without a second copy.
+// State that only this process reads is written with blocking assignments, last stage first, so that each stage reads what
+// the one before held at the clock edge: the same registers as with non-blocking ones, without the simulator's second copy
+// of each. What other processes read is written without blocking.
 module mac_array #(
     parameter int ROWS = 16,
     parameter int COLS = 16
@@ -27,11 +28,12 @@ module mac_array #(
   bit signed [8:0] weight[ROWS][COLS];
   bit signed [8:0] shadow[ROWS][COLS];
   bit signed [17:0] product[ROWS][COLS];
-  int sum[ROWS][COLS];
+  int sum[ROWS-1][COLS];  // the last row's is the output
 
   always_ff @(posedge clk) begin
     if (busy) begin
-      for (int r = ROWS - 1; r > 0; r--)
+      for (int c = 0; c < COLS; c++) out_sums[32*c+:32] <= sum[ROWS-2][c] + 32'(product[ROWS-1][c]);
+      for (int r = ROWS - 2; r > 0; r--)
         for (int c = 0; c < COLS; c++) sum[r][c] = sum[r-1][c] + 32'(product[r][c]);
       for (int c = 0; c < COLS; c++) sum[0][c] = 32'(product[0][c]);
       for (int r = 0; r < ROWS; r++)
@@ -49,8 +51,5 @@ module mac_array #(
       for (int c = 0; c < COLS; c++) shadow[load_index[$clog2(ROWS)-1:0]][c] = load_weights[9*c+:9];
     if (load_column)
       for (int r = 0; r < ROWS; r++) shadow[r][load_index] = load_weights[9*r+:9];
-  end
-  always_comb begin
-    for (int c = 0; c < COLS; c++) out_sums[32*c+:32] = sum[ROWS-1][c];
   end
 endmodule
