@@ -129,9 +129,9 @@ def test_the_counters_count(bench: Bench) -> None:
     assert counters[Counter.INPUT_WRITES] == count
     assert counters[Counter.OUTPUT_WRITES] == count * shape.slices
     assert counters[Counter.WRITE_BEATS] == -(-count * shape.rows // shape.bus_bytes)
-    program_bytes = 8 * 64
-    beats = (program_bytes + count * shape.rows + 8 * shape.cols) // shape.bus_bytes
-    assert counters[Counter.READ_BEATS] == beats
+    data_beats = (count * shape.rows + 8 * shape.cols) // shape.bus_bytes
+    burst_beats = 8 * isa.INSTRUCTION_BYTES // shape.bus_bytes  # fetch reads eight instructions at once, and runs ahead
+    assert counters[Counter.READ_BEATS] - data_beats in (burst_beats, 2 * burst_beats)
     stalls = [counters[kind] for kind in Counter if kind.name.startswith("STALL")]
     assert sum(stalls) + count == run.cycles
     ((number, cycle),) = run.stamps
@@ -140,9 +140,9 @@ def test_the_counters_count(bench: Bench) -> None:
 
 
 def test_a_longer_latency_costs_cycles_and_changes_no_result(bench: Bench) -> None:
-    short, long = (_mover(bench, dram=Dram(latency_cycles=cycles)).cycles for cycles in (20, 400))
+    short, long = (_mover(bench, dram=Dram(latency_cycles=cycles)).cycles for cycles in (100, 400))
     # The program, the data and the acknowledgement each wait for it at least once, one after another.
-    assert long - short >= 3 * 380
+    assert long - short >= 3 * 300
 
 
 @pytest.mark.parametrize("bytes_per_cycle", [1.5, 6.4])

@@ -13,7 +13,7 @@ from leptonbench.fpga.sim.simulator import Simulator
 from tests.fpga.machine import Bench, load
 
 _SLOW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-_BATCH = 6  # drains a program; each rounds one value a lane
+_BATCH = 4  # drains a program; each rounds one value a lane
 
 _EDGES = [0, 1, -1, 2**24 - 1, 2**24, 2**24 + 1, 2**24 + 3, 2**25 + 2, 2**31 - 1, -(2**31), -(2**24) - 1, 2**30 + 64]
 _INTEGERS = (

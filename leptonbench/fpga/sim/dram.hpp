@@ -1,8 +1,9 @@
-// DRAM as the core sees it: requests in order, a latency, and channels that carry so many bytes a cycle.
+// DRAM as the core sees it: a latency, and channels that carry so many bytes a cycle.
 //
-// A beat is served when its channel is free; reads and writes that wait for the same channel take turns. A read beat is back
-// `latency` cycles after it was served, a write is acknowledged that long after its last beat. Time is kept in 1/1024
-// cycles, so that bandwidth need not be a divisor of the beat.
+// Each channel serves its own beats in order, reads and writes in turn where both wait; across channels, beats overtake
+// one another as in a controller that reorders. Data go back in the order of the requests, as AXI demands: a read beat
+// `latency` cycles after it was served at the earliest, and a write is acknowledged that long after its last beat was.
+// Time is kept in 1/1024 cycles, so that bandwidth need not be a divisor of the beat.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -15,8 +16,8 @@ struct DramSettings {
   uint32_t bytes_per_kilocycle;  // per 1024 cycles, of all channels together
   uint32_t channels;
   uint32_t interleave_bytes;     // consecutive bytes on one channel
-  uint32_t read_queue;           // bursts
-  uint32_t write_queue;          // beats
+  uint32_t read_queue;           // beats that may wait; a burst is taken while there are fewer
+  uint32_t write_queue;          // beats that may wait
 };
 
 class Dram {
@@ -28,27 +29,32 @@ class Dram {
     settings_ = settings;
     const uint64_t per_channel = std::max<uint64_t>(1, settings.bytes_per_kilocycle / settings.channels);
     beat_cost_ = std::max<uint64_t>(1, uint64_t{beat_bytes_} * 1024 * 1024 / per_channel);
-    free_at_.assign(settings.channels, 0);
+    channels_.assign(settings.channels, Channel{});
     reads_.clear();
-    returning_.clear();
-    write_bursts_.clear();
-    write_beats_.clear();
-    acknowledgements_.clear();
-    read_turn_ = true;
+    writes_.clear();
+    first_read_ = first_write_ = waiting_reads_ = waiting_writes_ = open_write_ = 0;
     outside_ = false;
   }
 
-  bool can_read() const { return reads_.size() < settings_.read_queue; }
-  bool can_write_address() const { return write_bursts_.size() < settings_.read_queue; }
-  bool can_write_data() const { return write_beats_.size() < settings_.write_queue; }
-  bool idle() const { return reads_.empty() && returning_.empty() && write_beats_.empty() && acknowledgements_.empty(); }
+  bool can_read() const { return waiting_reads_ < settings_.read_queue; }
+  bool can_write_address() const { return writes_.size() < 16; }
+  bool can_write_data() const { return waiting_writes_ < settings_.write_queue; }
+  bool idle() const { return reads_.empty() && writes_.empty(); }
   bool outside() const { return outside_; }  // a write beyond the memory
 
-  void read(uint32_t address, uint32_t beats) { reads_.push_back({address, beats}); }
-  void write_address(uint32_t address, uint32_t beats) { write_bursts_.push_back({address, beats}); }
+  void read(uint32_t address, uint32_t beats) {
+    for (; beats > 0; beats--, address += beat_bytes_) {
+      channel_of(address).reads.push_back(first_read_ + reads_.size());
+      reads_.push_back({address, kNever});
+      waiting_reads_++;
+    }
+  }
 
+  void write_address(uint32_t address, uint32_t beats) { writes_.push_back({address, beats, beats, 0}); }
+
+  // The next beat of the oldest burst whose data are not complete.
   void write_data(const uint32_t* data, uint64_t mask, uint32_t granule_bytes) {
-    Burst& burst = write_bursts_.front();
+    Write& burst = writes_[open_write_ - first_write_];
     if (uint64_t{burst.address} + beat_bytes_ > size_) {
       outside_ = true;
     } else {
@@ -56,53 +62,61 @@ class Dram {
       for (uint32_t at = 0; at < beat_bytes_; at += granule_bytes, mask >>= 1)
         if (mask & 1) std::memcpy(memory_ + burst.address + at, bytes + at, granule_bytes);
     }
-    write_beats_.push_back({burst.address, burst.beats == 1});
+    channel_of(burst.address).writes.push_back(open_write_);
+    waiting_writes_++;
     burst.address += beat_bytes_;
-    if (--burst.beats == 0) write_bursts_.pop_front();
+    if (--burst.to_come == 0) open_write_++;
   }
 
   // Serve what the channels have room for in this cycle.
   void tick(uint64_t now) {
-    while (!reads_.empty() || !write_beats_.empty()) {
-      const bool read = write_beats_.empty() || (!reads_.empty() && read_turn_);
-      if (!serve(read, now) && !serve(!read, now)) return;
-    }
+    if (waiting_reads_ + waiting_writes_ == 0) return;
+    for (Channel& channel : channels_)
+      while (channel.free_at < (now + 1) * 1024 && !(channel.reads.empty() && channel.writes.empty())) serve(channel, now);
   }
 
-  bool data_ready(uint64_t now) const { return !returning_.empty() && returning_.front().ready <= now; }
+  bool data_ready(uint64_t now) const { return !reads_.empty() && reads_.front().ready <= now; }
   const uint8_t* take_data() {
-    const uint32_t address = returning_.front().address;
-    returning_.pop_front();
+    const uint32_t address = reads_.front().address;
+    reads_.pop_front();
+    first_read_++;
     return uint64_t{address} + beat_bytes_ <= size_ ? memory_ + address : zeros_.data();
   }
   bool take_acknowledgement(uint64_t now) {
-    if (acknowledgements_.empty() || acknowledgements_.front() > now) return false;
-    acknowledgements_.pop_front();
+    if (writes_.empty() || writes_.front().to_serve != 0 || writes_.front().ready > now) return false;
+    writes_.pop_front();
+    first_write_++;
     return true;
   }
 
  private:
-  struct Burst { uint32_t address, beats; };
-  struct Beat { uint32_t address; bool last; };
-  struct Returning { uint32_t address; uint64_t ready; };
+  static constexpr uint64_t kNever = ~uint64_t{0};
+  struct Read { uint32_t address; uint64_t ready; };
+  struct Write { uint32_t address, to_come, to_serve; uint64_t ready; };
+  struct Channel {
+    uint64_t free_at = 0;
+    bool read_turn = true;
+    std::deque<uint64_t> reads, writes;  // numbers of beats, and of the bursts that beats belong to
+  };
 
-  bool serve(bool read, uint64_t now) {
-    if (read ? reads_.empty() : write_beats_.empty()) return false;
-    const uint32_t address = read ? reads_.front().address : write_beats_.front().address;
-    uint64_t& free_at = free_at_[address / settings_.interleave_bytes % settings_.channels];
-    if (free_at >= (now + 1) * 1024) return false;
-    free_at = std::max(free_at, now * 1024) + beat_cost_;
-    read_turn_ = !read;
+  Channel& channel_of(uint32_t address) { return channels_[address / settings_.interleave_bytes % settings_.channels]; }
+
+  void serve(Channel& channel, uint64_t now) {
+    const bool read = channel.writes.empty() || (!channel.reads.empty() && channel.read_turn);
     const uint64_t ready = now + 1 + settings_.latency_cycles;
+    channel.free_at = std::max(channel.free_at, now * 1024) + beat_cost_;
+    channel.read_turn = !read;
     if (read) {
-      returning_.push_back({address, ready});
-      reads_.front().address += beat_bytes_;
-      if (--reads_.front().beats == 0) reads_.pop_front();
+      reads_[channel.reads.front() - first_read_].ready = ready;
+      channel.reads.pop_front();
+      waiting_reads_--;
     } else {
-      if (write_beats_.front().last) acknowledgements_.push_back(ready);
-      write_beats_.pop_front();
+      Write& burst = writes_[channel.writes.front() - first_write_];
+      burst.ready = std::max(burst.ready, ready);
+      burst.to_serve--;
+      channel.writes.pop_front();
+      waiting_writes_--;
     }
-    return true;
   }
 
   uint8_t* memory_;
@@ -111,11 +125,10 @@ class Dram {
   std::vector<uint8_t> zeros_;
   DramSettings settings_{};
   uint64_t beat_cost_ = 1;
-  std::vector<uint64_t> free_at_;
-  std::deque<Burst> reads_, write_bursts_;
-  std::deque<Beat> write_beats_;
-  std::deque<Returning> returning_;
-  std::deque<uint64_t> acknowledgements_;
-  bool read_turn_ = true;
+  std::vector<Channel> channels_;
+  std::deque<Read> reads_;    // from the one whose data go back next
+  std::deque<Write> writes_;  // bursts, from the one that is acknowledged next
+  uint64_t first_read_ = 0, first_write_ = 0, open_write_ = 0;
+  uint64_t waiting_reads_ = 0, waiting_writes_ = 0;
   bool outside_ = false;
 };

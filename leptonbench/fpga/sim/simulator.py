@@ -40,7 +40,7 @@ class Dram:
         bytes_per_cycle: What this core gets of all channels together, in the long run. The bus caps it, too.
         channels: Channels that consecutive pieces of `interleave_bytes` are spread over.
         interleave_bytes: Consecutive bytes on one channel.
-        read_queue: Bursts that may wait.
+        read_queue: Beats of reads that may wait; another burst is taken while there are fewer.
         write_queue: Beats of writes that may wait.
     """
 
@@ -48,7 +48,7 @@ class Dram:
     bytes_per_cycle: float = 40.0
     channels: int = 1
     interleave_bytes: int = 4096
-    read_queue: int = 8
+    read_queue: int = 128
     write_queue: int = 32
 
     def __post_init__(self) -> None:
