@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from leptonbench.fpga import ir
 from leptonbench.fpga.compiler.bound import bound_of, traffic
 from leptonbench.fpga.compiler.emitter import Emitter
 from leptonbench.fpga.compiler.layers import Preparation, Prepared
-from leptonbench.fpga.compiler.program import CompiledLayer, DramMap, Placement
+from leptonbench.fpga.compiler.program import CompiledLayer, DramMap, Placement, Program
 from leptonbench.fpga.compiler.schedule import Memory
 from leptonbench.fpga.core import CoreShape
-from leptonbench.fpga.isa import Instruction
+from leptonbench.fpga.isa import encode_program
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,25 +22,36 @@ class CompiledNetwork:
     Attributes:
         network: That was compiled.
         core: That it was compiled for.
-        layers: One for each of the network's layers, in order.
-        dram: Where tensors, weights and parameters lie.
+        memory: The speed of its DRAM that was expected.
+        programs: In order.
+        dram: Where tensors, weights, parameters and programs lie.
         repacked: Tensors that a layer writes and another reads in another layout; the host has to rewrite them.
     """
 
     network: ir.Network
     core: CoreShape
-    layers: tuple[CompiledLayer, ...]
+    memory: Memory
+    programs: tuple[Program, ...]
     dram: DramMap
     repacked: tuple[tuple[str, Placement, Placement], ...]
 
+    @property
+    def layers(self) -> tuple[CompiledLayer, ...]:
+        """Return the layers of all programs, in order."""
+        return tuple(layer for program in self.programs for layer in program.layers)
 
-def compile_network(network: ir.Network, core: CoreShape, memory: Memory | None = None) -> CompiledNetwork:
-    """Compile each layer into a program of its own.
+
+def compile_network(
+    network: ir.Network, core: CoreShape, memory: Memory | None = None, *, together: bool = False
+) -> CompiledNetwork:
+    """Compile a network.
 
     Args:
         network: Lowered.
         core: To compile for.
         memory: Expected speed of the DRAM, by which tilings are chosen.
+        together: Put all layers between two host segments into one program, in which a layer's first loads run while
+            the one before it ends; otherwise each layer is a program of its own.
 
     Raises:
         UsageError: If a layer does not fit the core; it names the layer and the buffer.
@@ -48,61 +59,76 @@ def compile_network(network: ir.Network, core: CoreShape, memory: Memory | None 
     memory = memory or Memory()
     dram = DramMap()
     preparation = Preparation(core, network.tensors, frozenset(layer.y for layer in network.layers), dram)
-    layers = []
-    written: dict[str, Placement] = {}
-    repacked = []
-    for layer in network.layers:
-        prepared = preparation.prepare(layer)
-        layers.append(_compile(network, layer, prepared, core, memory))
-        for name, place in prepared.reads:
-            if name in written and written[name] != place:
-                repacked.append((name, written[name], place))
-        written[layer.y] = prepared.writes[1]
-    return CompiledNetwork(network=network, core=core, layers=tuple(layers), dram=dram, repacked=tuple(repacked))
+    prepared = {layer.y: preparation.prepare(layer) for layer in network.layers}
+    written = {name: ready.writes[1] for name, ready in prepared.items()}
+    repacked = tuple(
+        (name, written[name], place)
+        for ready in prepared.values()
+        for name, place in ready.reads
+        if written.get(name, place) != place
+    )
+    stretches = _stretches(network, prepared) if together else ([layer] for layer in network.layers)
+    programs = tuple(
+        _compile(network, [(layer, prepared[layer.y]) for layer in stretch], core, memory, dram=dram)
+        for stretch in stretches
+    )
+    return CompiledNetwork(network=network, core=core, memory=memory, programs=programs, dram=dram, repacked=repacked)
 
 
-def compile_together(
-    network: ir.Network, layers: Sequence[ir.Layer], core: CoreShape, memory: Memory | None = None
-) -> tuple[tuple[Instruction, ...], DramMap, float]:
-    """Compile several layers into one program, each of which starts while the one before it ends.
-
-    Args:
-        network: That the layers are part of.
-        layers: In order; what one reads, an earlier one has written in the same layout or the host has.
-        core: To compile for.
-        memory: Expected speed of the DRAM.
-
-    Returns:
-        The instructions, where everything lies in DRAM, and the expected cycles.
-    """
-    memory = memory or Memory()
-    dram = DramMap()
-    preparation = Preparation(core, network.tensors, frozenset(layer.y for layer in layers), dram)
-    emitter = Emitter(core, memory)
-    for layer in layers:
-        preparation.prepare(layer).emit(emitter, memory)
-    return tuple(emitter.schedule.program()), dram, emitter.schedule.cycles
+def _stretches(network: ir.Network, prepared: dict[str, Prepared]) -> Iterator[list[ir.Layer]]:
+    """Yield the layers between host segments, cut also where the host has to rewrite a tensor."""
+    stretch: dict[str, ir.Layer] = {}
+    for step in network.steps:
+        cut = isinstance(step, ir.HostSegment)
+        if not isinstance(step, ir.HostSegment):
+            reads = prepared[step.y].reads
+            cut = any(name in stretch and prepared[name].writes[1] != place for name, place in reads)
+        if cut and stretch:
+            yield list(stretch.values())
+            stretch = {}
+        if not isinstance(step, ir.HostSegment):
+            stretch[step.y] = step
+    if stretch:
+        yield list(stretch.values())
 
 
 def _compile(
-    network: ir.Network, layer: ir.Layer, prepared: Prepared, core: CoreShape, memory: Memory
-) -> CompiledLayer:
+    network: ir.Network,
+    stretch: list[tuple[ir.Layer, Prepared]],
+    core: CoreShape,
+    memory: Memory,
+    *,
+    dram: DramMap,
+) -> Program:
     emitter = Emitter(core, memory)
-    tiling = prepared.emit(emitter, memory)
-    steps = emitter.schedule.steps
-    tensors = [place for _, place in prepared.reads] + [prepared.writes[1]]
-    least = prepared.constant_bytes + sum(place.size_bytes for place in tensors)
-    read, written = traffic(steps)
-    return CompiledLayer(
-        name=layer.name,
-        kind=type(layer).__name__,
-        instructions=tuple(emitter.schedule.program()),
-        reads=prepared.reads,
-        writes=prepared.writes,
-        macs=network.macs(layer),
-        bound=bound_of(core, memory, steps, least),
+    layers = []
+    for number, (layer, prepared) in enumerate(stretch, start=1):
+        first = len(emitter.schedule.steps)
+        tiling = prepared.emit(emitter, memory)
+        steps = emitter.schedule.steps[first:]
+        emitter.stamp(layer.y, number)
+        places = {place: None for _, place in (*prepared.reads, prepared.writes)}
+        least = prepared.constant_bytes + sum(place.size_bytes for place in places)
+        read, written = traffic(steps)
+        layers.append(
+            CompiledLayer(
+                name=layer.name,
+                kind=type(layer).__name__,
+                reads=prepared.reads,
+                writes=prepared.writes,
+                macs=network.macs(layer),
+                bound=bound_of(core, memory, steps, least),
+                expected_end=max(step.end for step in steps),
+                read_bytes=read,
+                written_bytes=written,
+                tiling=tiling,
+                stamp=number,
+            )
+        )
+    instructions = tuple(emitter.schedule.program())
+    return Program(
+        layers=tuple(layers),
+        instructions=instructions,
+        address=dram.keep(encode_program(instructions)),
         expected_cycles=emitter.schedule.cycles,
-        read_bytes=read,
-        written_bytes=written,
-        tiling=tiling,
     )

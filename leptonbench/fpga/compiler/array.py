@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from leptonbench.errors import UsageError
 from leptonbench.fpga.compiler.emitter import Emitter, Fetch
@@ -30,7 +31,7 @@ class Coding:
     y_zero: int
     y_dtype: str
 
-    def exec_fields(self) -> dict[str, int | bool]:
+    def exec_fields(self) -> dict[str, Any]:
         """Return the fields of an EXEC."""
         return {
             "a_zero": self.a_zero,
@@ -81,6 +82,15 @@ class Work:
         """Return the blocks of one channel block."""
         return self.source.taps[0] * self.source.taps[1]
 
+    def choices(self, core: CoreShape, memory: Memory) -> list[Tiling]:
+        """Return the tilings with the best bounds."""
+        return tilings(core, memory, self)[:_PROMISING]
+
+    def emit(self, emitter: Emitter, choice: Tiling) -> str:
+        """Append the instructions and return how the layer was cut."""
+        emit(emitter, self, choice)
+        return str(choice)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tiling:
@@ -102,7 +112,7 @@ class Tiling:
         return f"{self.tile[0]} x {self.tile[1]} outputs, {self.depth} channel blocks, {order}"
 
 
-def tilings(core: CoreShape, work: Work) -> list[Tiling]:
+def tilings(core: CoreShape, memory: Memory, work: Work) -> list[Tiling]:
     """Return the tilings that fit into the buffers, the most promising first.
 
     Raises:
@@ -118,7 +128,7 @@ def tilings(core: CoreShape, work: Work) -> list[Tiling]:
             continue
         for outside in (False, True):
             tiling = Tiling(tile=tile, depth=depth, weights_outside=outside)
-            fitting.append((_cost(core, work, tiling), tiling))
+            fitting.append((_cost(core, memory, work, tiling), tiling))
     if not fitting:
         raise _too_large(core, work, min(depths))
     fitting.sort(key=lambda pair: pair[0])
@@ -148,7 +158,7 @@ def _largest(size: tuple[int, int], tile: tuple[int, int]) -> Area:
     return max(areas(*size, tile)[: 2 + 2 * -(-size[1] // tile[1])], key=lambda area: (area.pixels, area.y, area.x))
 
 
-def _cost(core: CoreShape, work: Work, tiling: Tiling) -> float:
+def _cost(core: CoreShape, memory: Memory, work: Work, tiling: Tiling) -> float:
     """Return about how many cycles a tiling takes: the larger of its vectors and its traffic."""
     tiles = areas(*work.size, tiling.tile)
     blocks = sum(count for _, count in work.reach) * work.taps
@@ -161,7 +171,7 @@ def _cost(core: CoreShape, work: Work, tiling: Tiling) -> float:
         weights *= 1 if weights <= core.weight_granules else len(tiles)
         if inputs > len(tiles) * core.input_granules:
             inputs *= len(work.reach)
-    traffic = (weights + inputs) * core.rows / Memory().bytes_per_cycle
+    traffic = (weights + inputs) * core.rows / memory.bytes_per_cycle
     overhead = len(tiles) * len(work.reach) * (core.rows + core.cols)
     return max(vectors + overhead, traffic)
 
@@ -189,7 +199,7 @@ def emit(emitter: Emitter, work: Work, tiling: Tiling) -> None:
         parts = list(_parts(work.reach[block], tiling.depth))
         for number, (first, count) in enumerate(parts):
             inputs = emitter.fill(
-                Target.INPUT, (work.x, area, first, count), work.source.fetches(area, first, count), source=[work.x]
+                Target.INPUT, (work.y, area, first, count), work.source.fetches(area, first, count), source=[work.x]
             )
             weights = _weights(emitter, work, block, first, count)
             instruction = Exec(
@@ -201,7 +211,7 @@ def emit(emitter: Emitter, work: Work, tiling: Tiling) -> None:
                 **work.source.walk(area, inputs.start, count),
             )
             emitter.execute(tile, instruction, (inputs, weights))
-        params = params_of(emitter, work.name, work.params, block, len(work.reach), group)
+        params = params_of(emitter, work.y, work.params, block, len(work.reach), group)
         at = (params.start + block % group * emitter.core.param_block_granules) % emitter.core.param_granules
         region = emitter.drain(tile, work.coding.drain(at), params)
         store_block(emitter, region, work.target, work.y, area, block)
@@ -239,7 +249,7 @@ def _weights(emitter: Emitter, work: Work, block: int, first: int, count: int) -
     size = work.taps * core.block_granules
     offset = (first - work.reach[block][0]) * size * core.rows
     fetch = Fetch(work.weights[block] + offset, count * size)
-    return emitter.fill(Target.WEIGHT, (work.name, block, first, count), [fetch], align=core.slices)
+    return emitter.fill(Target.WEIGHT, (work.y, block, first, count), [fetch], align=core.slices)
 
 
 def params_group(core: CoreShape) -> int:
@@ -247,23 +257,9 @@ def params_group(core: CoreShape) -> int:
     return max(1, core.param_granules // 2 // core.param_block_granules)
 
 
-def params_of(emitter: Emitter, name: str, address: int, block: int, blocks: int, group: int) -> Region:
+def params_of(emitter: Emitter, tensor: str, address: int, block: int, blocks: int, group: int) -> Region:
     """Return where the parameters of a block of output channels and of those after it lie."""
     size = emitter.core.param_block_granules
     first = block // group * group
     fetch = Fetch(address + first * size * emitter.core.rows, min(group, blocks - first) * size)
-    return emitter.fill(Target.PARAM, (name, first), [fetch])
-
-
-def best(core: CoreShape, memory: Memory, work: Work) -> Tiling:
-    """Return the tiling whose schedule is expected to end first, of those with the best bounds."""
-    fitting = tilings(core, work)[:_PROMISING]
-    if len(fitting) == 1:
-        return fitting[0]
-    return min(fitting, key=lambda tiling: _expected(core, memory, work, tiling))
-
-
-def _expected(core: CoreShape, memory: Memory, work: Work, tiling: Tiling) -> float:
-    emitter = Emitter(core, memory)
-    emit(emitter, work, tiling)
-    return emitter.schedule.cycles
+    return emitter.fill(Target.PARAM, (tensor, first), [fetch])

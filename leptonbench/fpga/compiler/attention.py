@@ -11,6 +11,8 @@ from leptonbench.fpga.compiler.emitter import Emitter, Fetch
 from leptonbench.fpga.compiler.geometry import Area
 from leptonbench.fpga.compiler.layout import Blocked
 from leptonbench.fpga.compiler.program import Placement
+from leptonbench.fpga.compiler.schedule import Memory
+from leptonbench.fpga.core import CoreShape
 from leptonbench.fpga.isa import Exec, ExecMode, Target
 
 
@@ -36,36 +38,49 @@ class Batched:
     coding: Coding
     params: int
 
+    def choices(self, core: CoreShape, memory: Memory) -> list[int]:
+        """Return numbers of rows."""
+        return [batched_rows(core, self)]
 
-def emit_batched(emitter: Emitter, work: Batched) -> str:
-    """Append a product's instructions and return how it was cut.
+    def emit(self, emitter: Emitter, choice: int) -> str:
+        """Append the instructions and return how the layer was cut."""
+        return emit_batched(emitter, self, choice)
+
+
+def batched_rows(core: CoreShape, work: Batched) -> int:
+    """Return how many rows of the left operand are taken together.
 
     Raises:
         UsageError: If a column of the right operand does not fit into the weight buffer, or a row of the left one not
             into the input buffer.
     """
-    core = emitter.core
-    left, right, target = (_blocked(place) for place in work.places)
-    _, batch, rows = left.image
-    columns = right.image[2]
-    blocks = left.blocks
-    height = min(rows, core.acc_words, core.output_granules // 2, core.input_granules // blocks)
-    if height < 1 or blocks * core.cols > core.weight_granules:
-        name = "input buffer (`input_granules`)" if height < 1 else "weight buffer (`weight_granules`)"
+    left = _blocked(work.places[0])
+    rows = min(left.image[2], core.acc_words, core.output_granules // 2, core.input_granules // left.blocks)
+    if rows < 1 or left.blocks * core.cols > core.weight_granules:
+        name = "input buffer (`input_granules`)" if rows < 1 else "weight buffer (`weight_granules`)"
         raise UsageError(
             f"layer {work.name} has no tiling on this core",
-            cause=f"its {blocks} channel blocks do not fit into the {name}",
+            cause=f"its {left.blocks} channel blocks do not fit into the {name}",
             hint="take a board with larger buffers, or enlarge that buffer",
         )
-    params = params_of(emitter, work.name, work.params, 0, 1, 1)
+    return rows
+
+
+def emit_batched(emitter: Emitter, work: Batched, height: int) -> str:
+    """Append a product's instructions and return how it was cut."""
+    core = emitter.core
+    left, right, _ = (_blocked(place) for place in work.places)
+    _, batch, rows = left.image
+    columns, blocks = right.image[2], left.blocks
+    params = params_of(emitter, work.y, work.params, 0, 1, 1)
     starts = itertools.product(range(batch), range(0, rows, height), range(-(-columns // core.cols)))
     for index, first, block in starts:
         count = min(height, rows - first)
         tile = emitter.open(count)
         a = Fetch(_granule(work.places[0], index, first), count, 1, blocks, 0, _plane(left))
         b = Fetch(_granule(work.places[1], index, block * core.cols), core.cols, 1, blocks, 0, _plane(right))
-        inputs = emitter.fill(Target.INPUT, (work.a, index, first), [a], source=[work.a])
-        weights = emitter.fill(Target.WEIGHT, (work.b, index, block), [b], source=[work.b], align=core.slices)
+        inputs = emitter.fill(Target.INPUT, (work.y, index, first), [a], source=[work.a])
+        weights = emitter.fill(Target.WEIGHT, (work.y, index, block), [b], source=[work.b], align=core.slices)
         instruction = Exec(
             mode=ExecMode.ARRAY,
             half=tile.half,

@@ -29,7 +29,7 @@ class Bound:
     @property
     def cycles(self) -> float:
         """Return the cycles that no schedule can be below."""
-        return max(getattr(self, item.name) for item in fields(self))
+        return max(self.array, self.weights, self.drain, self.dram)
 
     @property
     def binds(self) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from leptonbench.fpga.compiler.bound import exec_cycles
 from leptonbench.fpga.compiler.schedule import Memory, Region, Ring, Schedule, Step
@@ -125,8 +126,10 @@ class Emitter:
         regions = list(uses)
         after = [step for region in regions for step in region.writers]
         vectors, weights = exec_cycles(self.core, instruction)
-        cycles = max(vectors, weights) + self.core.rows + self.core.cols + _FILL_CYCLES
-        step = self.schedule.add(instruction, after=(*after, tile.freed_by), cycles=cycles)
+        # Only the first block waits for its weights; the others are loaded while the one before them is in use.
+        cycles = max(vectors, weights) + self.core.rows
+        latency = self.core.rows + self.core.cols + _FILL_CYCLES
+        step = self.schedule.add(instruction, after=(*after, tile.freed_by), cycles=cycles, latency=latency)
         for region in regions:
             region.readers.append(step)
         tile.execs.append(step)
@@ -140,7 +143,8 @@ class Emitter:
         filled = params.writers if params is not None else []
         placed = replace(instruction, half=tile.half, count=tile.words, dst=region.start)
         after += [*tile.execs[-1:], *filled]
-        step = self.schedule.add(placed, after=after, cycles=tile.words + _DRAIN_CYCLES)
+        cycles = tile.words + (self.core.param_block_granules if params is not None else 0)
+        step = self.schedule.add(placed, after=after, cycles=cycles, latency=_DRAIN_CYCLES)
         if params is not None:
             params.readers.append(step)
         region.writers.append(step)
@@ -171,3 +175,26 @@ class Emitter:
         step = self.schedule.add(store, after=region.writers, cycles=to.total, dram_bytes=to.total * self.core.rows)
         region.readers.append(step)
         self._written[tensor] = step
+
+    def stamp(self, tensor: str, number: int) -> None:
+        """Let the last STORE of a tensor be noted by the simulator under a number."""
+        step = self._written[tensor]
+        step.instruction = replace(step.instruction, stamp=number)
+
+
+Choice = TypeVar("Choice")
+
+
+def fastest(
+    core: CoreShape, memory: Memory, choices: Sequence[Choice], emit: Callable[[Emitter, Choice], object]
+) -> Choice:
+    """Return the choice with which a layer is expected to end first; the first of equals."""
+    if len(choices) == 1:
+        return choices[0]
+
+    def expected(choice: Choice) -> float:
+        emitter = Emitter(core, memory)
+        emit(emitter, choice)
+        return emitter.schedule.cycles
+
+    return min(choices, key=expected)

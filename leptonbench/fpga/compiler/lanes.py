@@ -14,7 +14,9 @@ from leptonbench.fpga.compiler.emitter import Emitter, Fetch
 from leptonbench.fpga.compiler.geometry import Area, BlockedSource, areas, store_to
 from leptonbench.fpga.compiler.layout import Blocked
 from leptonbench.fpga.compiler.program import Placement
+from leptonbench.fpga.compiler.schedule import Memory
 from leptonbench.fpga.core import CoreShape
+from leptonbench.fpga.ir import Pair
 from leptonbench.fpga.isa import Drain, DrainMode, Exec, ExecMode, Target
 from leptonbench.fpga.numerics import AddFactors
 
@@ -49,41 +51,48 @@ class Windowed:
     params: int
     shared_params: bool
 
+    def choices(self, core: CoreShape, memory: Memory) -> list[Pair]:
+        """Return tiles."""
+        return window_tiles(core, self)
 
-def emit_windowed(emitter: Emitter, work: Windowed) -> str:
+    def emit(self, emitter: Emitter, choice: Pair) -> str:
+        """Append the instructions and return how the layer was cut."""
+        return emit_windowed(emitter, self, choice)
+
+
+def emit_windowed(emitter: Emitter, work: Windowed, tile: Pair) -> str:
     """Append a layer's instructions and return how it was cut.
 
     A block of parameters has `cols` channels, of which lanes use the first `rows`.
     """
     core = emitter.core
-    tile = _window_tile(core, work)
     height, width = work.target.layout.image[1:]
     count = 1 if work.shared_params else work.source.blocks
     for block in range(work.source.blocks):
         for area in areas(height, width, tile):
             words = emitter.open(area.pixels)
             inputs = emitter.fill(
-                Target.INPUT, (work.x, area, block), work.source.fetches(area, block, 1), source=[work.x]
+                Target.INPUT, (work.y, area, block), work.source.fetches(area, block, 1), source=[work.x]
             )
             uses, start = [inputs], 0
             if work.weights is not None:
                 granules = -(-math.prod(work.source.taps) // core.slices) * core.slices
                 fetch = Fetch(work.weights + block * granules * core.rows, granules)
-                uses.append(emitter.fill(Target.WEIGHT, (work.name, block), [fetch], align=core.slices))
+                uses.append(emitter.fill(Target.WEIGHT, (work.y, block), [fetch], align=core.slices))
                 start = uses[-1].start
             walk = work.source.walk(area, inputs.start, 1)
             emitter.execute(words, Exec(mode=work.mode, half=words.half, weights=start, **work.fields, **walk), uses)
             group = params_group(core)
             own = 0 if work.shared_params else block
-            params = params_of(emitter, work.name, work.params, own, count, group)
+            params = params_of(emitter, work.y, work.params, own, count, group)
             at = (params.start + own % group * core.param_block_granules) % core.param_granules
             region = emitter.drain(words, replace(work.drain, params=at), params)
             emitter.store(region, 0, store_to(work.target, area, block), tensor=work.y)
     return f"{tile[0]} x {tile[1]} outputs of a channel block"
 
 
-def _window_tile(core: CoreShape, work: Windowed) -> tuple[int, int]:
-    """Return the largest tile of whole rows whose input fits into half the input buffer, or parts of rows.
+def window_tiles(core: CoreShape, work: Windowed) -> list[Pair]:
+    """Return tiles to choose from: the largest of whole rows whose input fits half the input buffer, and flatter ones.
 
     Raises:
         UsageError: If not even one output's window fits.
@@ -104,7 +113,12 @@ def _window_tile(core: CoreShape, work: Windowed) -> tuple[int, int]:
             cause=f"one output reads {needed} granules of the input buffer, which has {core.input_granules}",
             hint="take a board with a larger input buffer (`input_granules`)",
         )
-    return rows, columns
+    return [(height, columns) for height in _shorter(rows)]
+
+
+def _shorter(most: int) -> list[int]:
+    """Return a length, and some shorter ones: short tiles start sooner, long ones stop less often."""
+    return sorted({-(-most // parts) for parts in (1, 2, 4, 8)}, reverse=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +126,7 @@ class Pairwise:
     """A sum of two tensors of one shape, granule by granule.
 
     Attributes:
+        name: Of the layer.
         a: Name of the first tensor.
         b: Name of the second.
         y: Name of the result.
@@ -121,6 +136,7 @@ class Pairwise:
         limits: Smallest and largest code.
     """
 
+    name: str
     a: str
     b: str
     y: str
@@ -129,19 +145,32 @@ class Pairwise:
     factors: AddFactors
     limits: tuple[int, int]
 
+    def choices(self, core: CoreShape, memory: Memory) -> list[int]:
+        """Return numbers of granules."""
+        return pairwise_sizes(core, self)
 
-def emit_pairwise(emitter: Emitter, work: Pairwise) -> str:
+    def emit(self, emitter: Emitter, choice: int) -> str:
+        """Append the instructions and return how the layer was cut."""
+        return emit_pairwise(emitter, self, choice)
+
+
+def pairwise_sizes(core: CoreShape, work: Pairwise) -> list[int]:
+    """Return granules to take together, to choose from."""
+    total = work.places[2].layout.granules
+    most = min(total, core.acc_words, core.output_granules // 2, core.input_granules // 4)
+    return sorted({-(-total // -(-total // size)) for size in _shorter(most)}, reverse=True)
+
+
+def emit_pairwise(emitter: Emitter, work: Pairwise, size: int) -> str:
     """Append an addition's instructions and return how it was cut."""
     core = emitter.core
     total = work.places[2].layout.granules
-    most = min(core.acc_words, core.output_granules // 2, core.input_granules // 4)
-    size = -(-total // -(-total // most))
     for first in range(0, total, size):
         count = min(size, total - first)
         words = emitter.open(count)
         a, b, y = (Fetch(place.address + first * core.rows, count) for place in work.places)
         # Both halves of one region: the walk steps from one to the other.
-        inputs = emitter.fill(Target.INPUT, (work.a, work.b, first), [a, b], source=(work.a, work.b))
+        inputs = emitter.fill(Target.INPUT, (work.y, first), [a, b], source=(work.a, work.b))
         instruction = Exec(
             mode=ExecMode.PAIR,
             half=words.half,
@@ -193,8 +222,25 @@ class Repeated:
     drain: Drain
     params: int
 
+    def choices(self, core: CoreShape, memory: Memory) -> list[Pair]:
+        """Return tiles."""
+        return repeated_tiles(core, self)
 
-def emit_repeated(emitter: Emitter, work: Repeated) -> str:
+    def emit(self, emitter: Emitter, choice: Pair) -> str:
+        """Append the instructions and return how the layer was cut."""
+        return emit_repeated(emitter, self, choice)
+
+
+def repeated_tiles(core: CoreShape, work: Repeated) -> list[Pair]:
+    """Return rows and columns of input to take together, to choose from."""
+    _, height, width = work.source.layout.image
+    words = min(core.acc_words, core.output_granules // 2)
+    columns = min(width, max(1, words // work.factors[1]))
+    rows = max(1, min(height, words // (columns * work.factors[1])))
+    return [(count, columns) for count in _shorter(rows)]
+
+
+def emit_repeated(emitter: Emitter, work: Repeated, tile: Pair) -> str:
     """Append an enlargement's instructions and return how it was cut.
 
     A walk repeats columns by a step of zero; rows are stored as often as they are repeated.
@@ -204,30 +250,27 @@ def emit_repeated(emitter: Emitter, work: Repeated) -> str:
         raise TypeError("images are enlarged in blocks of channels")
     _, height, width = layout.image
     down, across = work.factors
-    words = min(core.acc_words, core.output_granules // 2)
-    columns = min(width, max(1, words // across))
-    rows = max(1, min(height, words // (columns * across)))
-    params = params_of(emitter, work.name, work.params, 0, 1, 1)
+    params = params_of(emitter, work.y, work.params, 0, 1, 1)
     for block in range(layout.blocks):
-        for area in areas(height, width, (rows, columns)):
-            tile = emitter.open(area.pixels * across)
+        for area in areas(height, width, tile):
+            words = emitter.open(area.pixels * across)
             inputs = emitter.fill(
-                Target.INPUT, (work.x, area, block), [store_to(work.source, area, block)], source=[work.x]
+                Target.INPUT, (work.y, area, block), [store_to(work.source, area, block)], source=[work.x]
             )
             instruction = Exec(
                 mode=ExecMode.SUM,
-                half=tile.half,
+                half=words.half,
                 base=inputs.start * core.rows,
                 a_signed=work.signed,
                 oy_count=area.pixels,
                 oy_step=core.rows,
                 ox_count=across,
             )
-            emitter.execute(tile, instruction, [inputs])
-            region = emitter.drain(tile, replace(work.drain, params=params.start), params)
+            emitter.execute(words, instruction, [inputs])
+            region = emitter.drain(words, replace(work.drain, params=params.start), params)
             wide = Area(y=area.y * down, x=area.x * across, height=1, width=area.width * across)
             for copy in range(down):
                 line = store_to(work.target, replace(wide, y=wide.y + copy), block)
                 to = replace(line, y=area.height, dram_y=down * width * across * core.rows)
                 emitter.store(region, 0, to, tensor=work.y)
-    return f"{rows} x {columns} inputs of a channel block"
+    return f"{tile[0]} x {tile[1]} inputs of a channel block"

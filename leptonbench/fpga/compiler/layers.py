@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import singledispatchmethod
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from leptonbench.errors import UsageError
 from leptonbench.fpga import ir
-from leptonbench.fpga.compiler import array, attention, lanes, weights
+from leptonbench.fpga.compiler import attention, lanes, weights
 from leptonbench.fpga.compiler.array import Coding, Work
-from leptonbench.fpga.compiler.emitter import Emitter
+from leptonbench.fpga.compiler.emitter import Emitter, fastest
 from leptonbench.fpga.compiler.geometry import BlockedSource, PackedSource, Source
 from leptonbench.fpga.compiler.layout import Blocked, Layout, RowPacked, View, parameter_blocks
 from leptonbench.fpga.compiler.program import DramMap, Placement
@@ -20,6 +20,20 @@ from leptonbench.fpga.compiler.schedule import Memory
 from leptonbench.fpga.core import CoreShape
 from leptonbench.fpga.isa import Drain, ExecMode
 from leptonbench.fpga.numerics import limits
+
+
+class Job(Protocol):
+    """What the core has to do for a layer, and the ways to cut it."""
+
+    def choices(self, core: CoreShape, memory: Memory) -> Sequence[Any]:
+        """Return the ways that fit the core; the first is tried first."""
+
+    def emit(self, emitter: Emitter, choice: Any) -> str:
+        """Append the instructions, cut in one of those ways, and return it in words."""
+
+
+Placed: TypeAlias = tuple[Job, list[Placement], Placement]
+"""Work, where its inputs lie, and where its output does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,29 +44,18 @@ class Prepared:
         reads: Tensors and where they are read.
         writes: The output and where it is written.
         constant_bytes: Of weights and parameters.
-        work: What is to be done; its type says by which unit.
+        work: What is to be done.
     """
 
     reads: tuple[tuple[str, Placement], ...]
     writes: tuple[str, Placement]
     constant_bytes: int
-    work: Work | attention.Batched | lanes.Windowed | lanes.Pairwise | lanes.Repeated
+    work: Job
 
     def emit(self, emitter: Emitter, memory: Memory) -> str:
         """Append the layer's instructions and return how it was cut."""
-        match self.work:
-            case Work():
-                tiling = array.best(emitter.core, memory, self.work)
-                array.emit(emitter, self.work, tiling)
-                return str(tiling)
-            case attention.Batched():
-                return attention.emit_batched(emitter, self.work)
-            case lanes.Windowed():
-                return lanes.emit_windowed(emitter, self.work)
-            case lanes.Pairwise():
-                return lanes.emit_pairwise(emitter, self.work)
-            case lanes.Repeated():
-                return lanes.emit_repeated(emitter, self.work)
+        choice = fastest(emitter.core, memory, self.work.choices(emitter.core, memory), self.work.emit)
+        return self.work.emit(emitter, choice)
 
 
 class Preparation:
@@ -113,19 +116,27 @@ class Preparation:
         block = np.full(self.core.cols, scale, dtype=np.float32)
         return self._keep(parameter_blocks(np.zeros(self.core.cols, np.int32), block, self.core.cols))
 
-    @singledispatchmethod
-    def _work(self, layer: ir.Layer) -> tuple[object, list[Placement], Placement]:
-        raise TypeError(f"no code is written for {type(layer).__name__}")
+    def _work(self, layer: ir.Layer) -> Placed:
+        match layer:
+            case ir.Convolution():
+                return self._depthwise(layer) if layer.depthwise else self._convolution(layer)
+            case ir.Product():
+                return self._product(layer)
+            case ir.ActivationProduct():
+                return self._activation_product(layer)
+            case ir.Addition():
+                return self._addition(layer)
+            case ir.MaxPooling():
+                return self._max_pooling(layer)
+            case ir.GlobalAverage():
+                return self._global_average(layer)
+            case ir.Enlargement():
+                return self._enlargement(layer)
 
-    @_work.register
-    def _(self, layer: ir.Convolution):
+    def _convolution(self, layer: ir.Convolution) -> Placed:
         weights.check_sums(layer)
         coding = self._coding(layer.x, layer.y, w_zero=layer.w_zero, w_signed=layer.weights.dtype == np.int8)
         target = self._place(layer.y, View.FIRST)
-        if layer.depthwise:
-            source = self._place(layer.x, View.FIRST)
-            work = self._depthwise(layer, coding, source, target)
-            return work, [source], target
         packs = self._packs(layer)
         place = self._packed(layer) if packs else self._place(layer.x, View.FIRST)
         blocks = weights.packed_blocks(layer, self.core) if packs else weights.dense_blocks(layer, self.core)
@@ -133,8 +144,7 @@ class Preparation:
         reach = ((0, 1),) * len(blocks) if packs else weights.reaches(layer, self.core)
         return self._array(layer, coding, reader, blocks, reach, target), [place], target
 
-    @_work.register
-    def _(self, layer: ir.Product):
+    def _product(self, layer: ir.Product) -> Placed:
         weights.check_sums(layer)
         as_convolution = ir.Convolution(
             name=layer.name,
@@ -185,9 +195,12 @@ class Preparation:
         layout = RowPacked(rows=self.core.rows, image=self.tensors[layer.x].image, left=left, right=right)
         return self.dram.place(layer.x, layout, spare_granules=self.core.cols)
 
-    def _depthwise(self, layer: ir.Convolution, coding: Coding, source: Placement, target: Placement) -> lanes.Windowed:
+    def _depthwise(self, layer: ir.Convolution) -> Placed:
+        weights.check_sums(layer)
+        coding = self._coding(layer.x, layer.y, w_zero=layer.w_zero, w_signed=layer.weights.dtype == np.int8)
+        source, target = self._place(layer.x, View.FIRST), self._place(layer.y, View.FIRST)
         bias, scale = weights.lane_parameters(layer.bias, layer.scale, self.core)
-        return lanes.Windowed(
+        work = lanes.Windowed(
             name=layer.name,
             mode=ExecMode.LANES,
             source=BlockedSource(source, layer.window),
@@ -200,6 +213,7 @@ class Preparation:
             params=self._keep(parameter_blocks(bias, scale, self.core.cols)),
             shared_params=False,
         )
+        return work, [source], target
 
     def _windowed(
         self,
@@ -230,13 +244,11 @@ class Preparation:
         )
         return work, [source], target
 
-    @_work.register
-    def _(self, layer: ir.MaxPooling):
+    def _max_pooling(self, layer: ir.MaxPooling) -> Placed:
         low, high = limits(self.tensors[layer.y].dtype)
         return self._windowed(layer, ExecMode.MAX, layer.window, Drain(low=low, high=high), np.float32(1))
 
-    @_work.register
-    def _(self, layer: ir.GlobalAverage):
+    def _global_average(self, layer: ir.GlobalAverage) -> Placed:
         x, y = self.tensors[layer.x], self.tensors[layer.y]
         low, high = limits(y.dtype)
         if x.image[1] * x.image[2] * 255 >= 1 << 31:
@@ -245,14 +257,14 @@ class Preparation:
         drain = Drain(zero=y.zero_point, low=low, high=high)
         return self._windowed(layer, ExecMode.SUM, window, drain, layer.scale)
 
-    @_work.register
-    def _(self, layer: ir.Addition):
+    def _addition(self, layer: ir.Addition) -> Placed:
         places = (
             self._place(layer.a, View.FIRST),
             self._place(layer.b, View.FIRST),
             self._place(layer.y, View.FIRST),
         )
         work = lanes.Pairwise(
+            name=layer.name,
             a=layer.a,
             b=layer.b,
             y=layer.y,
@@ -266,8 +278,7 @@ class Preparation:
         )
         return work, list(places[:2]), places[2]
 
-    @_work.register
-    def _(self, layer: ir.Enlargement):
+    def _enlargement(self, layer: ir.Enlargement) -> Placed:
         source, target = self._place(layer.x, View.FIRST), self._place(layer.y, View.FIRST)
         low, high = limits(self.tensors[layer.y].dtype)
         work = lanes.Repeated(
@@ -283,8 +294,7 @@ class Preparation:
         )
         return work, [source], target
 
-    @_work.register
-    def _(self, layer: ir.ActivationProduct):
+    def _activation_product(self, layer: ir.ActivationProduct) -> Placed:
         a, b, y = (self.tensors[name] for name in (layer.a, layer.b, layer.y))
         if a.shape[-1] * 255 * 255 >= 1 << 31:
             raise UsageError(f"layer {layer.name} sums too many products for 32 bits")

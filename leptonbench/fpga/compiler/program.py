@@ -95,30 +95,57 @@ class DramMap:
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledLayer:
-    """One layer's program and what it touches.
+    """One layer as it was compiled.
 
     Attributes:
         name: Of the layer.
         kind: Of the layer: the name of its class in the intermediate representation.
-        instructions: With tokens, the last one a Halt.
         reads: Tensors that it reads, and where from.
         writes: The tensor that it writes, and where to.
         macs: Multiply-accumulates of the layer itself, without what padding to blocks adds.
         bound: Cycles that each resource needs at least.
-        expected_cycles: What the schedule is expected to take.
+        expected_end: Cycle of its program in which it is expected to end.
         read_bytes: From DRAM, instructions apart.
         written_bytes: To DRAM.
         tiling: How it was cut, in words.
+        stamp: Number by which the simulator notes the end of its last STORE.
     """
 
     name: str
     kind: str
-    instructions: tuple[Instruction, ...] = field(repr=False)
     reads: tuple[tuple[str, Placement], ...]
     writes: tuple[str, Placement]
     macs: int
     bound: Bound
-    expected_cycles: float
+    expected_end: float
     read_bytes: int
     written_bytes: int
     tiling: str
+    stamp: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """What the core runs at one go.
+
+    Attributes:
+        layers: Of the program, in order.
+        instructions: With tokens, the last one a Halt.
+        address: Of the first instruction in DRAM.
+        expected_cycles: What it is expected to take.
+    """
+
+    layers: tuple[CompiledLayer, ...]
+    instructions: tuple[Instruction, ...] = field(repr=False)
+    address: int
+    expected_cycles: float
+
+    @property
+    def reads(self) -> tuple[tuple[str, Placement], ...]:
+        """Return the tensors that must be in DRAM before it starts, and where."""
+        written: set[str] = set()
+        found: dict[tuple[str, Placement], None] = {}
+        for layer in self.layers:
+            found |= {read: None for read in layer.reads if read[0] not in written}
+            written.add(layer.writes[0])
+        return tuple(found)

@@ -32,8 +32,7 @@ class Step:
         instruction: Without its tokens.
         unit: That runs it.
         index: Its place among the unit's instructions.
-        cycles: How long it takes, expected.
-        dram_bytes: How much of the DRAM's time it takes, in bytes.
+        dram_bytes: What it moves from or to DRAM.
         start: When it starts, expected.
         end: When it has ended, expected.
         take: Units that it takes a token from.
@@ -43,7 +42,6 @@ class Step:
     instruction: Instruction
     unit: Unit
     index: int
-    cycles: int
     dram_bytes: int
     start: float = 0.0
     end: float = 0.0
@@ -105,23 +103,31 @@ class Schedule:
     def __post_init__(self) -> None:
         self.steps: list[Step] = []
         self._counts = dict.fromkeys(UNITS, 0)
-        self._free = dict.fromkeys(UNITS, 0.0)
+        self._end = float(self.memory.latency_cycles)  # nothing starts before the first instruction is there
+        self._free = dict.fromkeys(UNITS, self._end)
         self._dram = _Timeline()
         self._known: dict[tuple[Unit, Unit], int] = {}  # (waiting, waited for): latest index waited for
 
     def add(
-        self, instruction: Instruction, *, after: Iterable[Step | None], cycles: int = 1, dram_bytes: int = 0
+        self,
+        instruction: Instruction,
+        *,
+        after: Iterable[Step | None],
+        cycles: int = 1,
+        latency: int = 0,
+        dram_bytes: int = 0,
     ) -> Step:
         """Append an instruction to its unit.
 
         Args:
             instruction: Without tokens.
             after: Instructions that must have ended before it starts.
-            cycles: How long it takes beside DRAM.
+            cycles: How long it keeps its unit from starting the next one, beside DRAM.
+            latency: How much longer until its results are there.
             dram_bytes: What it moves from or to DRAM.
         """
         unit = _UNIT_OF[type(instruction)]
-        step = Step(instruction, unit, self._counts[unit], max(1, cycles), dram_bytes)
+        step = Step(instruction, unit, self._counts[unit], dram_bytes)
         self._counts[unit] += 1
         ready = self._free[unit]
         for other in self._latest(after):
@@ -131,8 +137,11 @@ class Schedule:
                 step.take |= other.unit
                 other.give |= unit
         step.start = ready
-        step.end = self._end(step)
-        self._free[unit] = step.end
+        self._free[unit] = ready + max(1, cycles)
+        if dram_bytes:
+            self._move(step)
+        step.end = max(step.end, self._free[unit]) + latency
+        self._end = max(self._end, step.end)
         self.steps.append(step)
         return step
 
@@ -144,18 +153,22 @@ class Schedule:
                 latest[other.unit] = other
         return list(latest.values())
 
-    def _end(self, step: Step) -> float:
-        if not step.dram_bytes:
-            return step.start + step.cycles
-        moved = self._dram.reserve(
-            step.start + self.memory.latency_cycles, step.dram_bytes / self.memory.bytes_per_cycle
-        )
-        return max(moved, step.start + step.cycles)
+    def _move(self, step: Step) -> None:
+        """Let data pass. Requests run ahead of data, so that a unit waits for the DRAM's latency only once in a row."""
+        length = step.dram_bytes / self.memory.bytes_per_cycle
+        delay = self.memory.latency_cycles
+        if step.unit is Unit.LOAD:
+            step.end = self._dram.reserve(step.start + delay, length)
+            self._free[step.unit] = max(self._free[step.unit], step.end - delay)
+        else:
+            sent = self._dram.reserve(step.start, length)
+            self._free[step.unit] = max(self._free[step.unit], sent)
+            step.end = sent + delay
 
     @property
     def cycles(self) -> float:
         """Return when everything has ended, expected."""
-        return max(self._free.values())
+        return self._end
 
     def program(self) -> list[Instruction]:
         """Return the instructions in the order in which they are expected to start, with their tokens."""

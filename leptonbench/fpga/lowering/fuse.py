@@ -1,4 +1,4 @@
-"""Operators between DequantizeLinear and QuantizeLinear, fused to layers of codes: what ONNX Runtime's fusion makes too."""
+"""Operators between DequantizeLinear and QuantizeLinear, fused to layers of codes as ONNX Runtime fuses them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leptonbench.fpga import ir
-from leptonbench.fpga.lowering.graph import Graph, attributes, scalar
+from leptonbench.fpga.lowering.graph import Graph, attributes, name_of, scalar
 from leptonbench.fpga.numerics import add_factors, average_scale, product_scale
 
 _CODES = ("uint8", "int8")
@@ -115,7 +115,7 @@ class Fusion:
             return None
         scale = product_scale(scalar(x.scale), codes.scale, scalar(y.scale))
         return ir.Convolution(
-            name=node.name,
+            name=name_of(node),
             x=x.name,
             y=y.name,
             weights=weights.reshape(*weights.shape[:2], *window.kernel),
@@ -137,7 +137,7 @@ class Fusion:
         if b is None or self.graph.shape(a.name)[:-2] != self.graph.shape(b.name)[:-2]:
             return None
         scale = product_scale(scalar(a.scale), scalar(b.scale), scalar(y.scale))
-        return ir.ActivationProduct(name=node.name, a=a.name, b=b.name, y=y.name, scale=np.float32(scale))
+        return ir.ActivationProduct(name=name_of(node), a=a.name, b=b.name, y=y.name, scale=np.float32(scale))
 
     def fully_connected(self, node: Any, y: Codes) -> ir.Layer | None:
         """Fuse Gemm."""
@@ -156,7 +156,7 @@ class Fusion:
             return None
         scale = product_scale(scalar(a.scale), codes.scale, scalar(y.scale))
         return ir.Product(
-            name=node.name,
+            name=name_of(node),
             x=a.name,
             y=y.name,
             weights=weights,
@@ -173,7 +173,7 @@ class Fusion:
         if len({self.graph.dtype(codes.name) for codes in (a, b, y)}) > 1 or not self._batch_of_one(a.name):
             return None
         pairs = [(scalar(codes.scale), codes.zero_point) for codes in (a, b, y)]
-        return ir.Addition(name=node.name, a=a.name, b=b.name, y=y.name, factors=add_factors(*pairs))
+        return ir.Addition(name=name_of(node), a=a.name, b=b.name, y=y.name, factors=add_factors(*pairs))
 
     def max_pooling(self, node: Any, y: Codes) -> ir.Layer | None:
         """Fuse MaxPool, which leaves codes as they are."""
@@ -183,7 +183,7 @@ class Fusion:
             return None
         if not self._batch_of_one(x.name) or given.get("storage_order", 0):
             return None
-        return ir.MaxPooling(name=node.name, x=x.name, y=y.name, window=window)
+        return ir.MaxPooling(name=name_of(node), x=x.name, y=y.name, window=window)
 
     def global_average(self, node: Any, y: Codes) -> ir.Layer | None:
         """Fuse GlobalAveragePool."""
@@ -192,7 +192,10 @@ class Fusion:
             return None
         pixels = int(np.prod(self.graph.shape(x.name)[2:]))
         return ir.GlobalAverage(
-            name=node.name, x=x.name, y=y.name, scale=average_scale(scalar(x.scale), scalar(y.scale), pixels)
+            name=name_of(node),
+            x=x.name,
+            y=y.name,
+            scale=average_scale(scalar(x.scale), scalar(y.scale), pixels),
         )
 
     def enlargement(self, node: Any, y: Codes) -> ir.Layer | None:
@@ -207,7 +210,7 @@ class Fusion:
         if any(large % small for small, large in zip(before[2:], after[2:], strict=True)):
             return None
         factors = (after[2] // before[2], after[3] // before[3])
-        return ir.Enlargement(name=node.name, x=x.name, y=y.name, factors=factors)
+        return ir.Enlargement(name=name_of(node), x=x.name, y=y.name, factors=factors)
 
     def _batch_of_one(self, name: str) -> bool:
         shape = self.graph.shape(name)

@@ -78,6 +78,11 @@ class Graph:
         return str(helper.tensor_dtype_to_np_dtype(self._types[name].elem_type))
 
 
+def name_of(node: Any) -> str:
+    """Return a node's name; for one without, that of its first output."""
+    return str(node.name or node.output[0])
+
+
 def attributes(node: Any) -> dict[str, Any]:
     """Return a node's attributes as Python values."""
     from onnx import helper
@@ -117,7 +122,7 @@ def read_graph(path: Path, lengths: Mapping[str, int]) -> Graph:
             if name not in graph._types or any(not size.dim_value for size in graph._types[name].shape.dim):
                 raise UsageError(
                     "the model's shapes depend on its data",
-                    cause=f"operator {node.op_type} (node {node.name}) makes `{name}`, of no fixed shape",
+                    cause=f"operator {node.op_type} (node {name_of(node)}) makes `{name}`, of no fixed shape",
                     hint="the accelerator's programs are made for fixed shapes: export the model without this operator",
                 )
     return graph
@@ -142,7 +147,7 @@ def _check(model: Any, path: Path) -> None:
     for node in model.graph.node:
         if node.domain not in _DOMAINS:
             raise UsageError(
-                f"operator {node.op_type} (node {node.name}) can be run neither on the accelerator nor on its host",
+                f"operator {node.op_type} (node {name_of(node)}) can be run neither on the accelerator nor on its host",
                 cause=f"its domain is {node.domain!r}",
                 hint="export the model with standard operators",
             )

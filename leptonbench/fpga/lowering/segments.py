@@ -7,7 +7,7 @@ from typing import Any
 
 from leptonbench.fpga import ir
 from leptonbench.fpga.lowering.fuse import Fusion
-from leptonbench.fpga.lowering.graph import Graph
+from leptonbench.fpga.lowering.graph import Graph, name_of
 
 
 class Partition:
@@ -90,7 +90,7 @@ class Partition:
         model = helper.make_model(
             graph, opset_imports=self.graph.model.opset_import, ir_version=self.graph.model.ir_version
         )
-        operators = tuple(ir.HostOperator(op_type=node.op_type, name=node.name) for node in nodes)
+        operators = tuple(ir.HostOperator(op_type=node.op_type, name=name_of(node)) for node in nodes)
         return ir.HostSegment(
             name=name, operators=operators, inputs=inputs, outputs=outputs, model=model.SerializeToString()
         )
