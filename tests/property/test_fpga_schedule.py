@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections import Counter, deque
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leptonbench.fpga import ir
+from leptonbench.fpga.compiler import compile_network
 from leptonbench.fpga.compiler.schedule import UNITS, Memory, Ring, Schedule, Step, _Timeline
+from leptonbench.fpga.core import CoreShape
 from leptonbench.fpga.isa import MAX_TOKENS, Drain, Exec, Halt, Instruction, Load, Store, Unit
+from tests.fpga_tokens import replay
 
 _MAKE: dict[Unit, type[Instruction]] = {Unit.LOAD: Load, Unit.EXEC: Exec, Unit.DRAIN: Drain, Unit.STORE: Store}
-_QUEUE = 8  # instructions that wait in a unit's queue; fetch stops when one is full
 SEEDS = st.integers(0, 2**32 - 1)
 
 
@@ -41,39 +44,34 @@ def test_tokens_keep_every_order_at_any_speed(seed, count):
     schedule, waits = _schedule(draw, count)
     program = schedule.program()
     assert isinstance(program[-1], Halt)
-    todo = deque(program[:-1])
-    queues: dict[Unit, deque[Instruction]] = {unit: deque() for unit in UNITS}
-    running: dict[Unit, tuple[Instruction, int]] = {}
-    tokens: Counter[tuple[Unit, Unit]] = Counter()
+    numbers = {id(instruction): _number(instruction) for instruction in program[:-1]}
     ended: set[int] = set()
-    unit_of = {kind: unit for unit, kind in _MAKE.items()}
-    idle = 0
-    while todo or running or any(queues.values()):
-        idle += 1
-        while todo and len(queues[unit_of[type(todo[0])]]) < _QUEUE:
-            queues[unit_of[type(todo[0])]].append(todo.popleft())
-            idle = 0
-        for unit in draw.sample(UNITS, len(UNITS)):
-            if unit in running:
-                instruction, left = running.pop(unit)
-                idle = 0
-                if left:
-                    running[unit] = (instruction, left - 1)
-                    continue
-                ended.add(_number(instruction))
-                for other in UNITS:
-                    tokens[unit, other] += bool(instruction.give & other)
-                    assert tokens[unit, other] <= MAX_TOKENS
-            elif queues[unit] and all(tokens[other, unit] > 0 for other in UNITS if queues[unit][0].take & other):
-                instruction = queues[unit].popleft()
-                for other in UNITS:
-                    tokens[other, unit] -= bool(instruction.take & other)
-                own = waits[_number(instruction)]
-                assert all(_number(step.instruction) in ended for step in own)
-                running[unit] = (instruction, draw.choice([0, 1, 50]))
-                idle = 0
-        assert idle < 2, "no unit can go on"
-    assert not +tokens, "a token was given and never taken"
+
+    def start(instruction: Instruction) -> None:
+        own = waits[numbers[id(instruction)]]
+        assert all(_number(step.instruction) in ended for step in own)
+
+    def end(instruction: Instruction) -> None:
+        ended.add(numbers[id(instruction)])
+
+    left = replay(program, lambda _: draw.choice([0, 1, 50]), start=start, end=end, draw=draw)
+    assert not left, "a token was given and never taken"
+
+
+@given(SEEDS, st.sampled_from(UNITS))
+def test_no_unit_runs_ahead_of_what_counters_hold(seed, slow):
+    """Hundreds of tiny tiles, with one unit so slow that the others do all that they may before it goes on."""
+    random_ = np.random.default_rng(seed)
+    batch = 200
+    tensors = {
+        name: ir.Tensor(name=name, shape=(batch, *shape), dtype="uint8", scale=1.0)
+        for name, shape in (("a", (2, 4)), ("b", (4, 9)), ("y", (2, 9)))
+    }
+    layer = ir.ActivationProduct(name="product", a="a", b="b", y="y", scale=np.float32(random_.uniform()))
+    network = ir.Network(tensors=tensors, steps=(layer,), inputs=("a", "b"), outputs=("y",))
+    (program,) = compile_network(network, CoreShape()).programs
+    assert len(program.instructions) > 4 * 2 * MAX_TOKENS
+    replay(program.instructions, lambda unit: 40 if unit is slow else 0, draw=random.Random(seed))
 
 
 @given(SEEDS)

@@ -137,7 +137,7 @@ def tilings(core: CoreShape, memory: Memory, work: Work) -> list[Tiling]:
 
 def _tiles(core: CoreShape, size: tuple[int, int]) -> list[tuple[int, int]]:
     """Return sizes of tiles that fit into the accumulator and the output buffer, cut evenly."""
-    words = min(core.acc_words, core.output_granules)
+    words = most_words(core)
     height, width = size
     found: dict[tuple[int, int], None] = {}
     for columns in (width, -(-width // 2), -(-width // 4), -(-width // 8)):
@@ -250,6 +250,11 @@ def _weights(emitter: Emitter, work: Work, block: int, first: int, count: int) -
     offset = (first - work.reach[block][0]) * size * core.rows
     fetch = Fetch(work.weights[block] + offset, count * size)
     return emitter.fill(Target.WEIGHT, (work.y, block, first, count), [fetch], align=core.slices)
+
+
+def most_words(core: CoreShape) -> int:
+    """Return how many accumulator words a tile may have, all of which a DRAIN of 16 bits can count."""
+    return min(core.acc_words, core.output_granules, 0xFFFF)
 
 
 def params_group(core: CoreShape) -> int:

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass
 
 from leptonbench.errors import UsageError
-from leptonbench.fpga.compiler.array import Coding, params_of, store_block
+from leptonbench.fpga.compiler.array import Coding, most_words, params_of, store_block
 from leptonbench.fpga.compiler.emitter import Emitter, Fetch
 from leptonbench.fpga.compiler.geometry import Area
 from leptonbench.fpga.compiler.layout import Blocked
@@ -55,7 +55,7 @@ def batched_rows(core: CoreShape, work: Batched) -> int:
             into the input buffer.
     """
     left = _blocked(work.places[0])
-    rows = min(left.image[2], core.acc_words, core.output_granules // 2, core.input_granules // left.blocks)
+    rows = min(left.image[2], most_words(core), core.input_granules // left.blocks)
     if rows < 1 or left.blocks * core.cols > core.weight_granules:
         name = "input buffer (`input_granules`)" if rows < 1 else "weight buffer (`weight_granules`)"
         raise UsageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -13,6 +14,8 @@ from leptonbench.fpga.isa import Drain, Exec, Load, Store, Target
 
 _FILL_CYCLES = 12  # from the last vector into the array to the accumulator, beside its rows and columns
 _DRAIN_CYCLES = 24  # length of the drain's pipeline
+_LONGEST = 0xFFFF  # granules of a row, a field of 16 bits
+_AHEAD = 32  # regions that a unit fills before the first of them is read: a counter holds no more than 63 tokens
 
 
 @dataclass(eq=False)
@@ -73,6 +76,8 @@ class Emitter:
         self._drained: list[Step | None] = [None, None]
         self._half = 0
         self._written: dict[str, Step] = {}
+        self._filled: deque[Region] = deque(maxlen=_AHEAD)
+        self._drained_to: deque[Region] = deque(maxlen=_AHEAD)
 
     def fill(
         self, target: Target, key: object, fetches: Sequence[Fetch], *, source: Sequence[str] = (), align: int = 1
@@ -91,29 +96,15 @@ class Emitter:
         if found is not None:
             return found
         region, after = ring.allocate(key, sum(fetch.total for fetch in fetches), align=align)
+        after += [*_first_reader(self._filled), *(self._written[name] for name in source if name in self._written)]
         at = region.start
         for fetch in fetches:
-            load = Load(
-                target=target,
-                dram=fetch.dram,
-                granules=fetch.granules,
-                y_count=fetch.y,
-                z_count=fetch.z,
-                dram_y=fetch.dram_y,
-                dram_z=fetch.dram_z,
-                dst=at,
-                dst_y=fetch.granules,
-                dst_z=fetch.granules * fetch.y,
-            )
-            region.writers.append(
-                self.schedule.add(
-                    load,
-                    after=(*after, *(self._written.get(name) for name in source)),
-                    cycles=fetch.total,
-                    dram_bytes=fetch.total * self.core.rows,
-                )
-            )
-            at = (at + fetch.total) % ring.size
+            for piece in _pieces(fetch, self.core.rows):
+                load = replace(_load(piece), target=target, dst=at)
+                moved = piece.total * self.core.rows
+                region.writers.append(self.schedule.add(load, after=after, cycles=piece.y * piece.z, dram_bytes=moved))
+                at = (at + piece.total) % ring.size
+        self._filled.append(region)
         return region
 
     def open(self, words: int) -> Tile:
@@ -141,6 +132,7 @@ class Emitter:
         """
         region, after = self._output.allocate(object(), tile.words)
         filled = params.writers if params is not None else []
+        after += _first_reader(self._drained_to)
         placed = replace(instruction, half=tile.half, count=tile.words, dst=region.start)
         after += [*tile.execs[-1:], *filled]
         cycles = tile.words + (self.core.param_block_granules if params is not None else 0)
@@ -149,6 +141,7 @@ class Emitter:
             params.readers.append(step)
         region.writers.append(step)
         self._drained[tile.half] = step
+        self._drained_to.append(region)
         return region
 
     def store(self, region: Region, part: int, to: Fetch, *, tensor: str) -> None:
@@ -180,6 +173,33 @@ class Emitter:
         """Let the last STORE of a tensor be noted by the simulator under a number."""
         step = self._written[tensor]
         step.instruction = replace(step.instruction, stamp=number)
+
+
+def _load(fetch: Fetch) -> Load:
+    """Return the LOAD of a fetch, without target and destination."""
+    return Load(
+        dram=fetch.dram,
+        granules=fetch.granules,
+        y_count=fetch.y,
+        z_count=fetch.z,
+        dram_y=fetch.dram_y,
+        dram_z=fetch.dram_z,
+        dst_y=fetch.granules if fetch.y > 1 else 0,
+        dst_z=fetch.granules * fetch.y if fetch.z > 1 else 0,
+    )
+
+
+def _pieces(fetch: Fetch, rows: int) -> list[Fetch]:
+    """Return a fetch in parts whose rows are not too long for an instruction; only a single row can be."""
+    if fetch.granules <= _LONGEST:
+        return [fetch]
+    starts = range(0, fetch.granules, _LONGEST)
+    return [Fetch(fetch.dram + start * rows, min(_LONGEST, fetch.granules - start)) for start in starts]
+
+
+def _first_reader(regions: deque[Region]) -> list[Step]:
+    """Return who reads the oldest of as many regions as a unit may be ahead."""
+    return regions[0].readers[:1] if len(regions) == regions.maxlen else []
 
 
 Choice = TypeVar("Choice")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from leptonbench.errors import UsageError
-from leptonbench.fpga.compiler.array import params_group, params_of
+from leptonbench.fpga.compiler.array import most_words, params_group, params_of
 from leptonbench.fpga.compiler.emitter import Emitter, Fetch
 from leptonbench.fpga.compiler.geometry import Area, BlockedSource, areas, store_to
 from leptonbench.fpga.compiler.layout import Blocked
@@ -98,7 +98,7 @@ def window_tiles(core: CoreShape, work: Windowed) -> list[Pair]:
         UsageError: If not even one output's window fits.
     """
     height, width = work.target.layout.image[1:]
-    words = min(core.acc_words, core.output_granules // 2)
+    words = most_words(core)
     columns = min(width, words)
     rows = max(1, min(height, words // columns))
     while True:
@@ -157,7 +157,7 @@ class Pairwise:
 def pairwise_sizes(core: CoreShape, work: Pairwise) -> list[int]:
     """Return granules to take together, to choose from."""
     total = work.places[2].layout.granules
-    most = min(total, core.acc_words, core.output_granules // 2, core.input_granules // 4)
+    most = min(total, most_words(core), core.input_granules // 4)
     return sorted({-(-total // -(-total // size)) for size in _shorter(most)}, reverse=True)
 
 
@@ -234,7 +234,7 @@ class Repeated:
 def repeated_tiles(core: CoreShape, work: Repeated) -> list[Pair]:
     """Return rows and columns of input to take together, to choose from."""
     _, height, width = work.source.layout.image
-    words = min(core.acc_words, core.output_granules // 2)
+    words = most_words(core)
     columns = min(width, max(1, words // work.factors[1]))
     rows = max(1, min(height, words // (columns * work.factors[1])))
     return [(count, columns) for count in _shorter(rows)]
