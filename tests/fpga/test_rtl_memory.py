@@ -181,9 +181,10 @@ def test_too_many_tokens_are_a_fault(bench: Bench) -> None:
     assert "token counter" in caught.value.cause
 
 
-def test_a_write_beyond_the_memory_is_refused(bench: Bench) -> None:
+@pytest.mark.parametrize("instruction", [isa.Store(dram=1 << 31), isa.Load(dram=1 << 31)])
+def test_an_address_beyond_the_memory_is_refused(bench: Bench, instruction: isa.Instruction) -> None:
     with pytest.raises(SimulationError, match="outside"):
-        bench.run([isa.Store(dram=1 << 31)])
+        bench.run([instruction])
 
 
 def test_a_program_may_be_given_an_end(bench: Bench) -> None:

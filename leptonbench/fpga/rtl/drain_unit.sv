@@ -38,7 +38,7 @@ module drain_unit #(
   isa_pkg::drain_t drain;
   bit [COLS*64-1:0] params;  // biases, then scales
   bit [7:0] asked, got;      // granules of parameters
-  bit reading_params, param_coming, running, word_coming, lanes_valid, lanes_busy, found;
+  bit reading_params, param_coming, running, word_coming, lanes_valid, found;
   bit [15:0] left, next_write, writes_left;
   bit [COLS*8-1:0] lanes_bytes, plain;
 
@@ -59,8 +59,7 @@ module drain_unit #(
       .in_valid(word_coming),
       .word(acc_word),
       .out_valid(lanes_valid),
-      .bytes(lanes_bytes),
-      .busy(lanes_busy)
+      .bytes(lanes_bytes)
   );
 
   always_comb begin

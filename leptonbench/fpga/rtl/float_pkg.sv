@@ -17,13 +17,14 @@ package float_pkg;
     bit [63:0] magnitude;
   } exact_t;
 
+  // Two terms with one exponent.
   typedef struct packed {
     bit sign_a;
     bit sign_b;
     bit signed [10:0] exponent;
     bit [63:0] a;
     bit [63:0] b;
-  } addends_t;
+  } terms_t;
 
   function automatic number_t unpack(input bit [31:0] bits);
     unpack.sign = bits[31];
@@ -31,12 +32,10 @@ package float_pkg;
     unpack.mantissa = bits[30:23] == 0 ? 24'd0 : {1'b1, bits[22:0]};
   endfunction
 
-  // Round to 24 bits.
-  function automatic number_t round(input exact_t value);
+  // Shift the magnitude up until its highest bit is bit 63.
+  function automatic exact_t normalise(input exact_t value);
     bit [63:0] m;
     bit [6:0] zeros;
-    bit up;
-    bit [24:0] rounded;
     m = value.magnitude;
     zeros = 0;
     if (m[63:32] == 0) begin zeros = zeros + 7'd32; m = m << 32; end
@@ -45,10 +44,19 @@ package float_pkg;
     if (m[63:60] == 0) begin zeros = zeros + 7'd4; m = m << 4; end
     if (m[63:62] == 0) begin zeros = zeros + 7'd2; m = m << 2; end
     if (!m[63]) begin zeros = zeros + 7'd1; m = m << 1; end
-    up = m[39] && (m[38:0] != 0 || m[40]);
-    rounded = {1'b0, m[63:40]} + 25'(up);
+    normalise.sign = value.sign;
+    normalise.exponent = value.exponent - $signed({4'd0, zeros});
+    normalise.magnitude = m;
+  endfunction
+
+  // Round a normalised value to 24 bits.
+  function automatic number_t round(input exact_t value);
+    bit up;
+    bit [24:0] rounded;
+    up = value.magnitude[39] && (value.magnitude[38:0] != 0 || value.magnitude[40]);
+    rounded = {1'b0, value.magnitude[63:40]} + 25'(up);
     round.sign = value.sign;
-    round.exponent = value.exponent + 11'sd63 - $signed({4'd0, zeros}) + 11'(rounded[24]);
+    round.exponent = value.exponent + 11'sd63 + 11'(rounded[24]);
     round.mantissa = rounded[24] ? 24'h800000 : rounded[23:0];
   endfunction
 
@@ -64,23 +72,36 @@ package float_pkg;
     multiply.magnitude = 64'(a.mantissa) * 64'(b.mantissa);
   endfunction
 
-  // value * factor and addend, brought to one exponent with 26 bits below the lower mantissa's end. Where one is so small that
-  // bits fall off, they stay as a sticky bit: the other is then at least 2^16 times as large, so that nothing cancels.
-  function automatic addends_t align(input bit signed [15:0] value, input number_t factor, input number_t addend);
-    bit [63:0] product, sum;
+  // Round a product: its highest bit is bit 47 or 46, unless it is zero.
+  function automatic number_t round_product(input exact_t product);
+    exact_t normal;
+    normal.sign = product.sign;
+    normal.exponent = product.exponent - (product.magnitude[47] ? 11'sd16 : 11'sd17);
+    normal.magnitude = product.magnitude[47] ? product.magnitude << 16 : product.magnitude << 17;
+    return round(normal);
+  endfunction
+
+  // An integer times a mantissa: exact.
+  function automatic bit [39:0] scale_up(input bit signed [15:0] value, input number_t factor);
+    return 40'(value < 0 ? -value : value) * 40'(factor.mantissa);
+  endfunction
+
+  // product = |value| * factor.mantissa and an addend, brought to one exponent with 26 bits below the lower mantissa's end. Where
+  // one is so small that bits fall off, they stay as a sticky bit: the other is then at least 2^16 times as large, so that
+  // nothing cancels.
+  function automatic terms_t align(
+      input bit negative, input bit [39:0] product, input number_t factor, input number_t addend
+  );
     bit signed [10:0] distance;
-    product = 64'(value < 0 ? -value : value) * 64'(factor.mantissa) << 26;
-    sum = 64'(addend.mantissa) << 26;
-    distance = factor.exponent - addend.exponent;
-    align.sign_a = factor.sign ^ (value < 0);
+    align.a = 64'(product) << 26;
+    align.b = 64'(addend.mantissa) << 26;
+    align.sign_a = factor.sign ^ negative;
     align.sign_b = addend.sign;
-    align.exponent = (distance < 0 ? addend.exponent : factor.exponent) - 11'sd49;
-    if (product == 0) align.exponent = addend.exponent - 11'sd49;
-    else if (addend.mantissa == 0) align.exponent = factor.exponent - 11'sd49;
-    else if (distance < 0) product = shift_sticky(product, -distance);
-    else sum = shift_sticky(sum, distance);
-    align.a = product;
-    align.b = sum;
+    distance = factor.exponent - addend.exponent;
+    if (product == 0 || (addend.mantissa != 0 && distance < 0)) align.exponent = addend.exponent - 11'sd49;
+    else align.exponent = factor.exponent - 11'sd49;
+    if (product != 0 && distance < 0) align.a = addend.mantissa == 0 ? align.a : shift_sticky(align.a, -distance);
+    if (product != 0 && distance >= 0) align.b = shift_sticky(align.b, distance);
   endfunction
 
   function automatic bit [63:0] shift_sticky(input bit [63:0] value, input bit signed [10:0] by);
@@ -89,7 +110,7 @@ package float_pkg;
     return kept | 64'(by > 63 ? value != 0 : (kept << by[5:0]) != value);
   endfunction
 
-  function automatic exact_t add(input addends_t from);
+  function automatic exact_t add(input terms_t from);
     bit [63:0] sum;
     bit signed_sum;
     sum = from.sign_a == from.sign_b ? from.a + from.b : from.a - from.b;

@@ -40,9 +40,11 @@ class Dram {
   bool can_write_address() const { return writes_.size() < 16; }
   bool can_write_data() const { return waiting_writes_ < settings_.write_queue; }
   bool idle() const { return reads_.empty() && writes_.empty(); }
-  bool outside() const { return outside_; }  // a write beyond the memory
+  bool outside() const { return outside_; }  // something was written or read beyond the memory
 
+  // Fetch runs up to 1 KiB ahead, past the program's end; reads beyond the memory by no more are zeros.
   void read(uint32_t address, uint32_t beats) {
+    outside_ |= uint64_t{address} + uint64_t{beats} * beat_bytes_ > size_ + 1024;
     for (; beats > 0; beats--, address += beat_bytes_) {
       channel_of(address).reads.push_back(first_read_ + reads_.size());
       reads_.push_back({address, kNever});

@@ -208,7 +208,7 @@ def _failure(status: int, state: int, waiting: bool, cycles: int) -> SimulationE
     """Classify what went wrong, and say what each unit waits for."""
     if status == _OUTSIDE:
         return SimulationError(
-            "outside", cause=f"a write beyond the DRAM at cycle {cycles}", hint="give it more memory"
+            "outside", cause=f"an address beyond the DRAM at cycle {cycles}", hint="give it more memory"
         )
     if status == _FAULT:
         kind = "a token counter overflowed" if state >> 53 & 1 else "an operation that does not exist was fetched"
