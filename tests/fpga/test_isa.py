@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leptonbench.errors import UsageError
-from leptonbench.fpga import isa
+from leptonbench.fpga import isa, isa_text
 
 _ROOT = Path(isa.__file__).resolve().parents[2]
 
@@ -60,10 +60,10 @@ def test_what_is_no_instruction_is_refused(data: bytes) -> None:
 
 
 def test_the_package_of_the_rtl_is_the_table() -> None:
-    assert (_ROOT / "leptonbench/fpga/rtl/isa_pkg.sv").read_text() == isa.systemverilog_package()
+    assert (_ROOT / "leptonbench/fpga/rtl/isa_pkg.sv").read_text() == isa_text.systemverilog_package()
 
 
 def test_the_page_shows_the_table() -> None:
     page = (_ROOT / "docs/fpga.md").read_text()
-    assert page == isa.with_tables(page)
+    assert page == isa_text.with_tables(page)
     assert "| 31:16 | `granules` |" in page
