@@ -117,10 +117,14 @@ class Emitter:
         regions = list(uses)
         after = [step for region in regions for step in region.writers]
         vectors, weights = exec_cycles(self.core, instruction)
-        # Only the first block waits for its weights; the others are loaded while the one before them is in use.
-        cycles = max(vectors, weights) + self.core.rows
-        latency = self.core.rows + self.core.cols + _FILL_CYCLES
-        step = self.schedule.add(instruction, after=(*after, tile.freed_by), cycles=cycles, latency=latency)
+        # The first block's weights are loaded while the instruction before is at work, as others' are during this one.
+        step = self.schedule.add(
+            instruction,
+            after=(*after, tile.freed_by),
+            cycles=max(vectors, weights),
+            latency=self.core.rows + self.core.cols + _FILL_CYCLES,
+            setup=self.core.rows,
+        )
         for region in regions:
             region.readers.append(step)
         tile.execs.append(step)

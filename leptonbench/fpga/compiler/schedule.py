@@ -115,6 +115,7 @@ class Schedule:
         after: Iterable[Step | None],
         cycles: int = 1,
         latency: int = 0,
+        setup: int = 0,
         dram_bytes: int = 0,
     ) -> Step:
         """Append an instruction to its unit.
@@ -124,6 +125,7 @@ class Schedule:
             after: Instructions that must have ended before it starts.
             cycles: How long it keeps its unit from starting the next one, beside DRAM.
             latency: How much longer until its results are there.
+            setup: How long after what it waits for it can start; its unit may still be busy with the one before.
             dram_bytes: What it moves from or to DRAM.
         """
         unit = _UNIT_OF[type(instruction)]
@@ -131,7 +133,7 @@ class Schedule:
         self._counts[unit] += 1
         ready = self._free[unit]
         for other in self._latest(after):
-            ready = max(ready, other.end)
+            ready = max(ready, other.end + setup)
             if other.unit is not unit and self._known.get((unit, other.unit), -1) < other.index:
                 self._known[unit, other.unit] = other.index
                 step.take |= other.unit
