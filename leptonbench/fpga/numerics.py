@@ -64,8 +64,9 @@ def requantise(sums: Sums, scale: Any, *, zero_point: int, dtype: DTypeLike) -> 
 def quantise(values: NDArray[np.float32], scale: Any, *, zero_point: int, dtype: DTypeLike) -> Bytes:
     """Return the codes of float32 values: divide by the scale, round half to even, add the zero point, clamp."""
     low, high = limits(dtype)
-    codes = np.rint(values / np.float32(scale))
-    return np.clip(codes + np.float32(zero_point), low, high).astype(dtype)
+    whole = np.rint(values / np.float32(scale))
+    codes: Bytes = np.clip(whole + np.float32(zero_point), low, high).astype(dtype)
+    return codes
 
 
 def dequantise(codes: Bytes, scale: Any, *, zero_point: int) -> NDArray[np.float32]:

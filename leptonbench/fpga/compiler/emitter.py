@@ -176,7 +176,8 @@ class Emitter:
     def stamp(self, tensor: str, number: int) -> None:
         """Let the last STORE of a tensor be noted by the simulator under a number."""
         step = self._written[tensor]
-        step.instruction = replace(step.instruction, stamp=number)
+        if isinstance(step.instruction, Store):
+            step.instruction = replace(step.instruction, stamp=number)
 
 
 def _load(fetch: Fetch) -> Load:

@@ -45,11 +45,11 @@ def lower(path: Path, *, lengths: Mapping[str, int] = _NO_LENGTHS, host: bool = 
 
 
 def _refuse_host(network: ir.Network, path: Path) -> None:
-    for segment in network.segments:
-        for operator in segment.operators:
-            if operator.op_type not in _EDGES:
-                raise UsageError(
-                    f"operator {operator.op_type} (node {operator.name}) has no lowering",
-                    cause=f"{path} needs a host CPU, and this board has none",
-                    hint="take a board with a host CPU, such as kv260",
-                )
+    needed = [one for segment in network.segments for one in segment.operators if one.op_type not in _EDGES]
+    if needed:
+        kinds = sorted({operator.op_type for operator in needed})
+        raise UsageError(
+            f"operator {needed[0].op_type} (node {needed[0].name}) has no lowering",
+            cause=f"{path} needs a host CPU for {', '.join(kinds)}, and this board has none",
+            hint="take a board with a host CPU, such as kv260",
+        )
