@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leptonbench.fpga import ir
@@ -58,6 +58,7 @@ def test_tokens_keep_every_order_at_any_speed(seed, count):
     assert not left, "a token was given and never taken"
 
 
+@settings(max_examples=12)
 @given(SEEDS, st.sampled_from(UNITS))
 def test_no_unit_runs_ahead_of_what_counters_hold(seed, slow):
     """Hundreds of tiny tiles, with one unit so slow that the others do all that they may before it goes on."""
