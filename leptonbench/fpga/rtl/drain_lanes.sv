@@ -2,8 +2,10 @@
 //
 // REQUANT and MUL take 7 stages: integer, normalised, float32, product, float32, rounded integer, byte. ADD takes 11: product,
 // terms at one exponent, sum, normalised, float32 of the inner fma; the last four again for the outer one; rounded integer,
-// byte. Stages are run last first, so that each reads what the one before held at the clock edge, and nothing moves
-// where there is no word. The settings must not change while words are inside.
+// byte. The operands of ADD and MUL are int9, as PAIR leaves them.
+//
+// Stages are run last first, so that each reads what the one before held at the clock edge, and nothing moves where there is
+// no word. The settings must not change while words are inside.
 module drain_lanes #(
     parameter int COLS = 16
 ) (
@@ -42,9 +44,9 @@ module drain_lanes #(
   float_pkg::exact_t outer_total[COLS], outer_normal[COLS];
   float_pkg::number_t value[COLS], inner[COLS], result[COLS];
   float_pkg::terms_t terms[COLS], outer_terms[COLS];
-  bit [39:0] scaled_b[COLS], scaled_a[COLS];
+  bit [32:0] scaled_b[COLS], scaled_a[COLS];
   bit negative_b[COLS];
-  bit signed [15:0] a_1[COLS], a_2[COLS], a_3[COLS], a_4[COLS];
+  bit signed [8:0] a_1[COLS], a_2[COLS], a_3[COLS], a_4[COLS];
   bit negative_a[COLS];
   bit signed [16:0] whole[COLS];
 
@@ -91,11 +93,11 @@ module drain_lanes #(
         end
       if (in_valid)
         for (int c = 0; c < COLS; c++) begin
-          bit signed [15:0] b;
-          b = word[32*c+16+:16];
+          bit signed [8:0] b;
+          b = word[32*c+16+:9];
           scaled_b[c] = float_pkg::scale_up(b, factor_b);
           negative_b[c] = b < 0;
-          a_1[c] = word[32*c+:16];
+          a_1[c] = word[32*c+:9];
         end
     end else begin
       if (valid[4]) for (int c = 0; c < COLS; c++) result[c] = float_pkg::round_product(product[c]);
@@ -107,10 +109,10 @@ module drain_lanes #(
         for (int c = 0; c < COLS; c++) normal[c] = float_pkg::normalise(float_pkg::of_int(sum[c]));
       if (in_valid)
         for (int c = 0; c < COLS; c++) begin
-          bit signed [15:0] a, b;
-          a = word[32*c+:16];
-          b = word[32*c+16+:16];
-          sum[c] = (mode == isa_pkg::DRAIN_MUL ? 32'(a) * 32'(b) : word[32*c+:32]) + biases[32*c+:32];
+          bit signed [8:0] a, b;
+          a = word[32*c+:9];
+          b = word[32*c+16+:9];
+          sum[c] = (mode == isa_pkg::DRAIN_MUL ? 32'(18'(a) * 18'(b)) : word[32*c+:32]) + biases[32*c+:32];
         end
     end
   end

@@ -81,16 +81,18 @@ package float_pkg;
     return round(normal);
   endfunction
 
-  // An integer times a mantissa: exact.
-  function automatic bit [39:0] scale_up(input bit signed [15:0] value, input number_t factor);
-    return 40'(value < 0 ? -value : value) * 40'(factor.mantissa);
+  // |value| * factor.mantissa: exact.
+  function automatic bit [32:0] scale_up(input bit signed [8:0] value, input number_t factor);
+    bit [8:0] magnitude;
+    magnitude = value < 0 ? -value : value;
+    return 33'(magnitude) * 33'(factor.mantissa);
   endfunction
 
   // product = |value| * factor.mantissa and an addend, brought to one exponent with 26 bits below the lower mantissa's end. Where
   // one is so small that bits fall off, they stay as a sticky bit: the other is then at least 2^16 times as large, so that
   // nothing cancels.
   function automatic terms_t align(
-      input bit negative, input bit [39:0] product, input number_t factor, input number_t addend
+      input bit negative, input bit [32:0] product, input number_t factor, input number_t addend
   );
     bit signed [10:0] distance;
     align.a = 64'(product) << 26;
