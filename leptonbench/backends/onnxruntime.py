@@ -121,7 +121,7 @@ class OnnxRuntimeBackend:
         if recipe.precision == "bf16":
             return Support(
                 False,
-                "ONNX Runtime's CPU provider has no bf16 convolution kernels",
+                "ONNX Runtime's CPU provider has no bf16 kernels for convolutions and matrix products",
                 "use `torch`, `torch-compile` or `openvino` on a CPU with bf16 instructions",
             )
         if "quantize-static" in recipe.techniques and recipe.options.graph_optimisation in ("off", "basic"):
