@@ -84,21 +84,15 @@ class Kept:
 
     def identity(self, steps: Sequence[StepSpec]) -> str:
         """Return what decides the network after these steps, beside the source; empty if none of them tunes."""
-        if not any(TECHNIQUES.get(step.technique).tunes for step in steps):
+        lengths = _tuned_lengths(steps)
+        if not lengths:
             return ""
-        told = [step.model_dump() for step in steps]
-        parts = [TUNING_REVISION, self.source_sha256, self.data, self.seed, self.budget_s, told]
-        shipped = self._shipped(steps)
-        if shipped is not None:
-            parts.append(hash_files(sorted(shipped.iterdir())))
+        parts = [TUNING_REVISION, self.source_sha256, [step.model_dump() for step in steps]]
+        shipped = [find_tuned(self.shipped, self.source_sha256, steps[:length]) for length in lengths]
+        if shipped[0] is None:  # otherwise nothing is tuned here, and what would decide that does not matter
+            parts += [self.data, self.seed, self.budget_s]
+        parts += [hash_files(sorted(folder.iterdir())) for folder in shipped if folder is not None][:1]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-    def _shipped(self, steps: Sequence[StepSpec]) -> Path | None:
-        for length in _tuned_lengths(steps):
-            found = find_tuned(self.shipped, self.source_sha256, steps[:length])
-            if found is not None:
-                return found
-        return None
 
     def find(self, steps: Sequence[StepSpec]) -> tuple[Path, str] | None:
         """Return the folder of exactly these steps and where it is from; `None` if they were not tuned yet."""

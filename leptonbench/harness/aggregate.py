@@ -296,7 +296,7 @@ def compare_with_baseline(record: CellRecord, base: CellRecord, *, theory: Quant
     theirs = [r.values[tag] for r in base.rounds if tag in r.values]
     if not mine or not theirs:
         return {"speedup": Quantity.null("1", "this cell or its fp32 counterpart has no measured rounds")}
-    paired = [r.index for r in record.rounds if tag in r.values] == [r.index for r in base.rounds if tag in r.values]
+    paired = _places(record, tag) == _places(base, tag)
     above, below = (theirs, mine) if tag == "latency_p50" else (mine, theirs)
     interval = ratio_interval(above, below, paired=paired)
     method = f"{tag} against fp32 on the same backend and scenario; {interval.method}"
@@ -306,6 +306,11 @@ def compare_with_baseline(record: CellRecord, base: CellRecord, *, theory: Quant
         rates = record.metrics["throughput"], base.metrics["throughput"]
         speedup = rate_ratio(*rates) if verified else Quantity.null("1", "one of the two rates is not verified")
     return {"speedup": speedup} | ({"theoretical_speedup": theory} if theory else {})
+
+
+def _places(record: CellRecord, tag: str) -> list[tuple[int, int]]:
+    """Return which sweep each round belongs to: rounds of one sweep lie close together in time."""
+    return [(r.attempt, r.index) for r in record.rounds if tag in r.values]
 
 
 def rate_ratio(mine: Quantity, base: Quantity) -> Quantity:

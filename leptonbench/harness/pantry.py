@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from leptonbench.backends import BACKENDS
-from leptonbench.errors import BudgetSpent, NotApplicable, PrerequisiteError
+from leptonbench.errors import BudgetSpent, LeptonError, NotApplicable, PrerequisiteError
 from leptonbench.harness.children import run_prepare
 from leptonbench.harness.feed import build_task
-from leptonbench.harness.jobs import PrepareJob, PrepareResult, PrepareTarget, TaskRef
+from leptonbench.harness.jobs import Failure, PrepareJob, PrepareResult, PrepareTarget, TaskRef
 from leptonbench.harness.plan import RunPlan, WorkloadPlan, skipped_record
 from leptonbench.schema import Artifact, CellRecord, CellSpec, Notice, Reason, Status
 from leptonbench.tasks import Task
@@ -45,8 +45,11 @@ class Pantry:
     ) -> None:
         """Make the artifacts that a workload's cells need, in a child process, the suite's first variants first.
 
+        Where the run has other workloads, one whose model or data cannot be read, or whose preparation dies, costs no
+        more than its own cells.
+
         Raises:
-            LeptonError: If the model or the data themselves cannot be read.
+            LeptonError: If the model or the data of the only workload cannot be read.
         """
         name = workload.spec.name
         cells = [cell for cell in self._plan.cells if cell.workload == name]
@@ -67,7 +70,13 @@ class Pantry:
             tune_budget_s=self._tune_budget_s,
             limit_s=limit_s,
         )
-        self.prepared[name] = run_prepare(job, threads=threads, on_line=on_line)
+        try:
+            self.prepared[name] = run_prepare(job, threads=threads, on_line=on_line)
+        except LeptonError as error:
+            if len(self._plan.workloads) == 1:
+                raise
+            failure = Failure.of(error)
+            self.prepared[name] = PrepareResult(failures={target.key: failure for target in targets})
 
     def notices(self, workload: WorkloadPlan) -> tuple[Notice, ...]:
         """Return what the reader should know of a workload's model and data."""

@@ -13,8 +13,8 @@ from leptonbench.harness.budget import (
     PREPARE_SHARE,
     SCORE_SHARE,
     Budget,
-    by_importance,
     fit_budget,
+    groups_by_importance,
     round_estimate_s,
 )
 from leptonbench.harness.children import run_worker, scratch_folder
@@ -22,12 +22,15 @@ from leptonbench.harness.device import resolve_host
 from leptonbench.harness.finish import finish_records
 from leptonbench.harness.jobs import Score, WorkerJob
 from leptonbench.harness.manifest import (
+    check_same_artifact,
     check_same_machine,
     check_same_plan,
     discard,
+    first_window_s,
     new_manifest,
     resumed_request,
     run_name,
+    with_window,
 )
 from leptonbench.harness.pantry import Pantry
 from leptonbench.harness.plan import RunPlan, WorkloadPlan, plan_run, skipped_record
@@ -118,7 +121,10 @@ class Run:
         self.pantry = Pantry(decided, cache=cache_dir(), seed=request.seed, tune_budget_s=self.tune_budget_s())
         self.scores: dict[str, Score] = {}
         self.memory_limit_bytes = int(psutil.virtual_memory().available * _MEMORY_SHARE)
-        self.duration_s = decided.suite.duration_s
+        self.duration_s = first_window_s(store.manifest) or decided.suite.duration_s
+        self.attempt = 1 + max(
+            (record.attempt for cell in decided.cells for record in store.rounds(cell.key)), default=-1
+        )
 
     def go(self) -> RunOutcome:
         """Do everything that is not done yet."""
@@ -136,13 +142,15 @@ class Run:
     def complete(self, cells: list[CellSpec]) -> RunOutcome:
         """Measure the rounds that are missing and turn everything measured into records."""
         done = {cell.key: self.store.rounds(cell.key) for cell in cells}
+        for cell in cells:
+            check_same_artifact(done[cell.key], self.pantry.artifact(cell).sha256, cell=cell.key)
         try:
             self.measure(cells, done)
         finally:
             # Also on Ctrl-C: what was measured becomes records, those with too few rounds marked as such.
             self.progress.phase("write the records")
             artifacts = {cell.key: self.pantry.artifact(cell) for cell in cells}
-            metrics = {w.spec.name: self.pantry.task(w.spec.name).metric for w in self.plan.workloads}
+            metrics = {name: self.pantry.task(name).metric for name in {cell.workload for cell in cells}}
             finish_records(self.store, self.plan, artifacts=artifacts, scores=self.scores, metrics=metrics, done=done)
         manifest = self.store.finish()
         return RunOutcome(self.store.path, manifest, tuple(self.store.records()))
@@ -213,7 +221,7 @@ class Run:
 
     def tune_budget_s(self) -> float | None:
         """Return how long one variant may be tuned: its part of a budget's share; `None` without a budget."""
-        total = self.budget.total_s
+        total = self.request.tuned_within_s if self.request.resume else self.budget.total_s
         return None if total is None else PREPARE_SHARE * total / (len(self.plan.workloads) * len(self.plan.variants))
 
     def measure_null(self) -> None:
@@ -232,9 +240,9 @@ class Run:
         The cells of a group that cannot be scored are recorded as failed, and those of a group that a budget leaves
         no time for as skipped.
         """
-        groups = {cell.group: cell for cell in sorted(cells, key=by_importance(self.plan.suite), reverse=True)}
+        groups = groups_by_importance(cells, self.plan.suite)
         missing: dict[str, Reason | None] = {}
-        for number, (group, cell) in enumerate(reversed(groups.items()), 1):
+        for number, (group, cell) in enumerate(groups.items(), 1):
             words = f"score {cell.workload}, {cell.variant} on {cell.backend}"
             self.progress.phase(words, done=number, total=len(groups))
             samples = self.plan.scored_samples(cell)
@@ -271,11 +279,18 @@ class Run:
 
     def within_budget(self, cells: Sequence[CellSpec]) -> list[CellSpec]:
         """Cut the run to the time left; what is dropped is recorded as skipped with the reason."""
+        others = tuple(notice for notice in self.store.manifest.notices if notice.code != "budget")
+        if others != self.store.manifest.notices:  # an earlier attempt's
+            self.store.update(notices=others)
         left = self.left_s()
         if left is None:
             return list(cells)
         known = {group: score.sample_s for group, score in self.scores.items()}
-        kept, dropped, self.duration_s = fit_budget(cells, self.plan.suite, left_s=left, sample_s=known)
+        suite = self.plan.suite.model_copy(update={"duration_s": self.duration_s})
+        kept, dropped, window_s = fit_budget(cells, suite, left_s=left, sample_s=known)
+        if self.attempt == 0:
+            self.duration_s = window_s
+            self.store.update(settings=with_window(self.store.manifest.settings, window_s))
         for cell in dropped:
             self.skip_for_budget(cell)
         if dropped or self.duration_s < self.plan.suite.duration_s:
@@ -321,6 +336,7 @@ class Run:
                 scored=self.scores.get(cell.group),
                 metric=self.pantry.task(cell.workload).metric,
                 timeout_s=self.timeout_s(cell),
+                attempt=self.attempt,
             )
 
 

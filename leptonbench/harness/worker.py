@@ -38,6 +38,7 @@ from leptonbench.harness.jobs import (
     write_message,
 )
 from leptonbench.harness.loadgen import BatchSystem, Failures, Loaded, LoadSettings, RunBatch, StreamSystem, run_loadgen
+from leptonbench.harness.profiling import profile, wants_profile
 from leptonbench.harness.rate import search_percentile
 from leptonbench.harness.system import peak_memory_bytes
 from leptonbench.meters import select_meter
@@ -65,7 +66,8 @@ def measure(job: WorkerJob, result: dict[str, Any]) -> None:
     if job.artifact is None:
         raise ValueError("a cell that is measured has an artifact")
     encoded, values["preprocess"] = _encode(task, samples, indices)
-    bench = Bench(session, [named_for(sample, job.artifact.inputs) for sample in encoded])
+    named = [named_for(sample, job.artifact.inputs) for sample in encoded]
+    bench = Bench(session, named)
     values["first_inference"] = bench.time_batches(1, runs=1, seconds=0)[0]
     for size in batch_sizes(job):
         bench.time_batches(size, runs=_WARM_RUNS, seconds=_WARM_S / len(batch_sizes(job)))
@@ -80,6 +82,8 @@ def measure(job: WorkerJob, result: dict[str, Any]) -> None:
     answers = {indices[position]: task.decode(outputs)[0] for position, outputs in sorted(bench.outputs.items())}
     result["answers"] = answers
     session.close()
+    if wants_profile(job):
+        profile(job, named, result)
 
 
 def _encode(task: Task, samples: Samples, indices: Sequence[int]) -> tuple[list[Arrays], float]:

@@ -138,9 +138,9 @@ class Findings:
     def _facts(self, record: CellRecord | None) -> Iterator[Markup]:
         if record is None or record.artifact is None:
             return
-        found = record.artifact.facts
-        on_network = found.get("steps")  # what steps on the network left; those on a graph stand beside it
-        by_technique = found | (on_network if isinstance(on_network, dict) else {})
+        by_technique = record.artifact.facts.get("steps")
+        if not isinstance(by_technique, Mapping):
+            return
         for step in record.artifact.recipe:
             facts = by_technique.get(step.technique)
             if isinstance(facts, Mapping):

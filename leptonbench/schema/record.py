@@ -83,11 +83,15 @@ class RoundRecord(Frozen):
     Attributes:
         values: The round's own figures by metric tag, in SI; only those it measured.
         loadgen: What LoadGen said: validity, reasons, requested and effective settings.
+        attempt: 0 where the run was started, and one more each time that it went on: only rounds of one attempt were
+            interleaved.
         queries: Number of latencies behind it (they are in the Parquet file beside the record).
+        profile: The engine's own account of one inference outside timing, by kind of operator; of a cell's first round.
     """
 
     index: int
     started: str
+    attempt: int = 0
     wall_s: float
     status: Status
     reason: Reason | None = None
@@ -95,6 +99,7 @@ class RoundRecord(Frozen):
     queries: int = 0
     loadgen: dict[str, Any] = Field(default_factory=dict)
     effective: dict[str, Any] = Field(default_factory=dict)
+    profile: dict[str, Any] = Field(default_factory=dict)
     energy: EnergyReading | None = None
     notices: tuple[Notice, ...] = ()
     load_average: float | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -166,3 +167,23 @@ print({{"torch", "transformers", "sklearn", "onnxruntime"}} & set(sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=True)
     assert done.stdout.split("\n")[:2] == ["cache", "set()"]
+
+
+def test_a_budget_changes_nothing_where_tuned_weights_ship(kit: Kit) -> None:
+    """What is not tuned here must not be made again because the time to tune differs."""
+    folder = kit.root / "kept"
+    folder.mkdir()
+    shipped = kit.root / "shipped"
+    apply_module_steps(kit.network(), (PRUNE,), kit.context(), kept=_kept(kit))
+    (place,) = (path for path in folder.iterdir() if path.name != "checkpoints")
+    shutil.copytree(place, shipped / "prune")
+
+    def identities(folder_shipped: Path | None, steps: tuple[StepSpec, ...]) -> set[str]:
+        return {
+            Kept("abc", folder_shipped, folder, data, seed, budget_s).identity(steps)
+            for data, seed, budget_s in (("data", 1, None), ("data", 1, 2.0), ("data", 2, None), ("other", 1, None))
+        }
+
+    assert len(identities(None, (PRUNE,))) == 4
+    assert len(identities(shipped, (PRUNE,))) == 1
+    assert len(identities(shipped, (PRUNE, SPARSE))) == 4, "the last step is tuned here"
