@@ -149,8 +149,9 @@ _FACTS: dict[str, dict[str, Any]] = {
     "quantize-weights": {"products_quantised": 96, "share_of_weights": 0.94, "block": 32, "symmetric": True},
 }
 _SENSITIVITY = {
-    "error_all_quantised": 0.164,
-    "error_after_exclusion": [0.121, 0.083],
+    "judged_by": "answers",
+    "loss_all_quantised": 0.164,
+    "loss_after_exclusion": [0.121, 0.083],
     "excluded": ["/head/heat/Conv", "/backbone/embedder/Conv"],
     "most_sensitive": {"/head/heat/Conv": 0.11},
     "nodes_measured": 21,

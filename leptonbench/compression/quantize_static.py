@@ -9,7 +9,7 @@ from leptonbench.compression.base import Context, Options, check_options
 from leptonbench.compression.calibrate import METHODS, Range, Samples, collect_ranges, float_tensors
 from leptonbench.compression.facts import add_facts
 from leptonbench.compression.fold import fold, name_nodes
-from leptonbench.compression.sensitivity import PRODUCTS, Sensitivity, measure
+from leptonbench.compression.sensitivity import PRODUCTS, Sensitivity, by_answers, by_outputs, measure
 from leptonbench.errors import UsageError
 
 CHAIN = PRODUCTS | {
@@ -33,7 +33,6 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "exclude_most": (),
     "exclude_limit_s": (),
 }
-_SENSITIVITY_SAMPLES = 8
 
 
 class _Settings(NamedTuple):
@@ -69,9 +68,10 @@ class QuantizeStatic:
         operators: `chain` also quantises what lies between products, so that codes pass from one to the next;
             `products` leaves that in fp32, where residual sums and normalisations want it; `auto` takes `products` for
             graphs with layer normalisation or softmax.
-        exclude: `measured` leaves the nodes in fp32 that hurt most, until the error of the outputs is `exclude_bound`
-            (0.1 of their standard deviation) or `exclude_most` nodes (4) are out; measuring stops after
-            `exclude_limit_s` (30).
+        exclude: `measured` leaves products in fp32 until what the task's metric loses on calibration samples is chance
+            or next to nothing, or `exclude_most` of them (4) are out; measuring stops after `exclude_limit_s` (60). A
+            network whose outputs alone are no answers goes by their error: `exclude_bound` of their standard deviation
+            (0.1).
     """
 
     stage: ClassVar[Literal["module", "graph"]] = "graph"
@@ -130,7 +130,7 @@ def _settings(options: Options) -> _Settings:
         exclude=options.get("exclude", "none") == "measured",
         bound=_number(options, "exclude_bound", 0.1, low=0, high=10),
         most=int(_number(options, "exclude_most", 4, low=1, high=1000)),
-        limit_s=_number(options, "exclude_limit_s", 30, low=1, high=36_000),
+        limit_s=_number(options, "exclude_limit_s", 60, low=1, high=36_000),
     )
     if "percentile" in options and settings.method != "percentile":
         raise UsageError(
@@ -175,14 +175,15 @@ def _measure(
     model: Any, ranges: dict[str, Range], settings: _Settings, op_types: list[str], context: Context
 ) -> Sensitivity:
     context.say("measure which layers 8 bits hurt")
+    judge = by_outputs(settings.bound) if context.difference is None else by_answers(context.difference)
     return measure(
         model,
         ranges,
-        Samples(context.calibration, min(_SENSITIVITY_SAMPLES, settings.samples)),
+        Samples(context.calibration, min(judge.samples, settings.samples)),
         op_types=op_types,
         activations=settings.activations,
         per_channel=settings.per_channel,
-        bound=settings.bound,
+        judge=judge,
         most=settings.most,
         limit_s=settings.limit_s,
     )

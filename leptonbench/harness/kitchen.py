@@ -12,12 +12,13 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from leptonbench.compression import TECHNIQUES, Compression, Context
-from leptonbench.compression.base import Tuning
+from leptonbench.compression.base import Outputs, Tuning
 from leptonbench.compression.facts import read_file_facts
 from leptonbench.compression.follower import follower_inputs
 from leptonbench.compression.recipe import Kept, apply_module_steps, check_order
@@ -28,6 +29,7 @@ from leptonbench.harness.feed import build_task, named_for
 from leptonbench.harness.jobs import PrepareJob, PrepareTarget
 from leptonbench.harness.system import package_version, processing_identity
 from leptonbench.schema import Artifact, Notice, StepSpec, TensorSpec
+from leptonbench.stats.interval import Interval
 from leptonbench.tasks import Arrays, Samples, Split
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
 Format = Literal["torch-export", "onnx"]
 
-RECIPE_REVISION = 2  # raise when the code below changes what any step produces
+RECIPE_REVISION = 3  # raise when the code below changes what any step produces
 _FILES: dict[Format, str] = {"torch-export": "model.pt2", "onnx": "model.onnx"}
 _FACTS_FILE = "facts.json"
 _FOLLOWED = "followed"  # among a graph's facts: the task's loop calls a second one
@@ -277,6 +279,8 @@ class Kitchen:
             workdir.mkdir()
             named = inspect_graph(model.path).inputs
             context = self.context(workdir, lambda: (named_for(s, named) for s in self.calibration_of(part)))
+            if not self.followed(model):
+                context = replace(context, difference=self.difference)
             made = technique.apply(model.path, step.options, context)
             shutil.move(made, path)
             shutil.rmtree(workdir)
@@ -284,6 +288,19 @@ class Kitchen:
                 shutil.copy(known, path.parent / _FACTS_FILE)
 
         return self.cached(inputs, "model.onnx", make)
+
+    def followed(self, made: Made) -> bool:
+        """Say whether a file is one part of a network that answers in a loop over two."""
+        path = made.path.parent / _FACTS_FILE
+        return path.exists() and _FOLLOWED in json.loads(path.read_text(encoding="utf-8")).get("facts", {})
+
+    def difference(self, found: Outputs, plain: Outputs) -> Interval:
+        """Return by how much the task's metric changes between two sets of outputs of the first calibration samples."""
+        answers, base = (
+            [answer for one in outputs for answer in self.task.decode(list(one))] for outputs in (found, plain)
+        )
+        targets = [self.calibration.target(index) for index in range(len(plain))]
+        return self.task.metric.difference(answers, base, targets)
 
     def calibration_of(self, part: Part) -> Iterator[Arrays]:
         """Yield what a graph is calibrated on."""

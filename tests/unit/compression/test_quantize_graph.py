@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import numpy as np
 import onnx
 import pytest
 
+from leptonbench.compression.base import Outputs
 from leptonbench.compression.facts import add_facts, read_file_facts
 from leptonbench.compression.quantize_dynamic import QuantizeDynamic
 from leptonbench.compression.quantize_static import QuantizeStatic
 from leptonbench.compression.quantize_weights import QuantizeWeights
 from leptonbench.errors import NotApplicable, UsageError
+from leptonbench.stats.interval import Interval
 from tests import graphs
 
 
@@ -72,7 +75,7 @@ def test_what_is_not_hurt_is_not_left_out(tmp_path: Path) -> None:
     made = _static(tmp_path, graphs.convolutions(tmp_path / "model.onnx"), exclude="measured")
     found = read_file_facts(made)["quantize-static"]["sensitivity"]
     assert found["excluded"] == []
-    assert 0 < found["error_all_quantised"] <= 0.1
+    assert 0 < found["loss_all_quantised"] <= 0.1
 
 
 def test_what_eight_bits_hurt_is_found_and_left_in_fp32(tmp_path: Path) -> None:
@@ -82,16 +85,36 @@ def test_what_eight_bits_hurt_is_found_and_left_in_fp32(tmp_path: Path) -> None:
     facts = read_file_facts(made)["quantize-static"]
     found = facts["sensitivity"]
     assert found["excluded"][0] == max(found["most_sensitive"], key=found["most_sensitive"].get) == "second"
-    assert found["error_after_exclusion"][-1] < found["error_all_quantised"]
+    assert found["loss_after_exclusion"][-1] < found["loss_all_quantised"]
     assert facts["products_quantised"] == 3 - len(found["excluded"])
     assert _error(made, source, graphs.images) < plain
+
+
+@pytest.mark.parametrize("certain", [True, False])
+def test_a_loss_of_the_metric_counts_only_beyond_chance(tmp_path: Path, certain: bool) -> None:
+    """The last product goes first: nothing after it evens out its rounding."""
+
+    def difference(found: Outputs, plain: Outputs) -> Interval:
+        values = np.concatenate([outputs[0].ravel() for outputs in found])
+        loss = 1 - np.unique(values).size / values.size  # codes of 8 bits coincide, real values do not
+        return Interval(-loss, -1.5 * loss, -0.5 * loss if certain else 0.1, len(plain), 0.95, "a double")
+
+    source = graphs.convolutions(tmp_path / "model.onnx")
+    context = replace(graphs.context(tmp_path, graphs.images), difference=difference)
+    made = QuantizeStatic().apply(source, {"exclude": "measured"}, context)
+    facts = read_file_facts(made)["quantize-static"]
+    found = facts["sensitivity"]
+    assert found["judged_by"] == "answers"
+    assert found["loss_all_quantised"] > 0.005
+    assert found["excluded"] == (["head"] if certain else [])
+    assert found["loss_after_exclusion"] == ([0.0] if certain else [])
 
 
 def test_the_measured_error_is_that_of_the_graph(tmp_path: Path) -> None:
     """Switched rounding and the quantised graph run by an engine are two ways to the same number."""
     source = graphs.convolutions(tmp_path / "model.onnx")
     made = _static(tmp_path, source, exclude="measured", exclude_bound=1.0, samples=8)
-    told = read_file_facts(made)["quantize-static"]["sensitivity"]["error_all_quantised"]
+    told = read_file_facts(made)["quantize-static"]["sensitivity"]["loss_all_quantised"]
     assert told == pytest.approx(_error(made, source, lambda: graphs.images(8)), rel=0.25)
 
 

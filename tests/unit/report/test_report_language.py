@@ -159,7 +159,13 @@ def _compressed() -> list[Any]:
             reason = Reason(code="answers-differ", message="answers differ")
             record = record.model_copy(update={"status": Status.INVALID, "reason": reason})
         if place == ("inspection", "int8-static", "onnxruntime", Scenario.SINGLE_STREAM):
-            record = _with_facts(record, {"sensitivity": {"error_all_quantised": 0.02, "excluded": []}})
+            record = _with_facts(record, {"sensitivity": {"loss_all_quantised": 0.02, "excluded": []}})
+        if place == ("detection", "int8-static", "onnxruntime", Scenario.SINGLE_STREAM):
+            judged = {"judged_by": "answers", "samples": 48, "loss_all_quantised": 0.001, "excluded": []}
+            record = _with_facts(record, {"sensitivity": judged})
+        if place == ("speech", "int8-static", "onnxruntime", Scenario.SINGLE_STREAM):
+            judged = {"loss_all_quantised": 0.2, "loss_after_exclusion": [0.05], "excluded": ["first"]}
+            record = _with_facts(record, {"sensitivity": judged})
         if place[:2] == ("speech", "prune50-channel") and record.metrics:
             continue
         changed.append(record)
@@ -168,7 +174,7 @@ def _compressed() -> list[Any]:
 
 def _with_facts(record: Any, facts: dict[str, Any]) -> Any:
     technique = record.artifact.recipe[0].technique
-    artifact = record.artifact.model_copy(update={"facts": {technique: facts}})
+    artifact = record.artifact.model_copy(update={"facts": {"steps": {technique: facts}}})
     return record.model_copy(update={"artifact": artifact})
 
 
