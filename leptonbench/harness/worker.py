@@ -55,6 +55,10 @@ _STREAM_HINT = 0.5  # of the calibrated latency: LoadGen then generates four tim
 _OFFLINE_HINT = 1.3  # over the fastest calibrated rate: a hint that is too low leaves the window too short
 
 
+class UnreachableTargetError(MeasurementError):
+    """The engine works, and answers later than the latency target even when nobody waits."""
+
+
 def measure(job: WorkerJob, result: dict[str, Any]) -> None:
     """Measure one round, filling `result` as figures come in, so that a failure keeps what came before."""
     values: dict[str, float] = result["values"]
@@ -156,10 +160,10 @@ def calibrate(job: WorkerJob, benches: Sequence[Bench], result: dict[str, Any]) 
             )
             target_qps = max(predicted, scenario.min_queries / (_MAX_SERVER_S * job.duration_s))
             if predicted <= 0:
-                raise MeasurementError(
+                raise UnreachableTargetError(
                     "no rate meets the latency target",
                     cause=f"a batch of {sizes[-1]} takes {largest:.3g} s, the target is {job.latency_target_s:.3g} s",
-                    hint="loosen the suite's latency target, or use a faster variant",
+                    hint="loosen the latency target (--slo), or use a faster variant or backend",
                 )
         result["effective"]["target_qps"] = target_qps
     return LoadSettings(
@@ -230,6 +234,8 @@ def work(folder: Path, modes: Mapping[str, Mode] = MODES) -> None:
         result |= _failed("out-of-memory", MeasurementError("the engine ran out of memory", cause=str(error)))
     except NonFiniteError as error:
         result |= _failed("non-finite", error)
+    except UnreachableTargetError as error:
+        result |= _failed("target-unreachable", error)
     except LeptonError as error:
         result |= _failed("refused", error)
     except Exception as error:  # whatever an engine raises fails its cell, with its own words kept
