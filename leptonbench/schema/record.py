@@ -6,6 +6,7 @@ Format history (`SCHEMA_VERSION`):
 2   2026-11: a workload's quality floor is a share of fp32's value (`relative_floor`) in place of points lost; a suite's
     exclusions list several names an axis; a cell may carry engine options; an artifact may carry facts of its steps; a
     suite may give its demand by the hour, its threads and its own assumptions.
+3   2026-11: a workload's metric does not say whether higher is better: it always is.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from leptonbench.schema.environment import Fingerprint
 from leptonbench.schema.quantity import Frozen, Provenance, Quantity
 from leptonbench.schema.spec import CellSpec, DeviceProfile, SuiteSpec, VariantSpec, WorkloadSpec
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class Status(StrEnum):
