@@ -222,7 +222,8 @@ class Run:
     def tune_budget_s(self) -> float | None:
         """Return how long one variant may be tuned: its part of a budget's share; `None` without a budget."""
         total = self.request.tuned_within_s if self.request.resume else self.budget.total_s
-        return None if total is None else PREPARE_SHARE * total / (len(self.plan.workloads) * len(self.plan.variants))
+        compressed = sum(bool(variant.steps) for variant in self.plan.variants)
+        return None if total is None else PREPARE_SHARE * total / (len(self.plan.workloads) * max(1, compressed))
 
     def measure_null(self) -> None:
         """Measure what LoadGen and Python add to a query, once a run."""
