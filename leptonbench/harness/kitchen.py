@@ -206,9 +206,7 @@ class Kitchen:
             source_sha256=self.source.sha256,
             shipped=Path(workload) / "tuned" if workload and not own else None,
             folder=Path(self.job.cache) / "tuned",
-            data=self.calibration.samples.identity
-            if own
-            else f"{self.reference.name} {self.job.task.data.model_dump_json()}",
+            data=told,
             seed=self.job.seed,
             budget_s=self.job.tune_budget_s,
         )
