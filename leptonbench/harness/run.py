@@ -33,12 +33,12 @@ from leptonbench.harness.manifest import (
     with_window,
 )
 from leptonbench.harness.pantry import Pantry
-from leptonbench.harness.plan import RunPlan, WorkloadPlan, plan_run, skipped_record
+from leptonbench.harness.plan import RunPlan, plan_run, skipped_record
 from leptonbench.harness.rate import decide
 from leptonbench.harness.request import Plan, Progress, RunOutcome, RunRequest
 from leptonbench.harness.rounds import run_round, schedule, trials
 from leptonbench.harness.scoring import score_group
-from leptonbench.harness.system import cpu_features, fingerprint
+from leptonbench.harness.system import cores_available, cpu_features, fingerprint
 from leptonbench.paths import cache_dir, results_dir
 from leptonbench.schema import (
     CellRecord,
@@ -131,9 +131,7 @@ class Run:
         self.progress.plan(self.plan.summary())
         for notice in self.plan.notices:
             self.progress.notice(notice)
-        for number, workload in enumerate(self.plan.workloads, 1):
-            share = PREPARE_SHARE * number / len(self.plan.workloads)
-            self.prepare(workload, limit_s=self.budget.until_s(share))
+        self.prepare()
         cells = self.runnable(self.plan.cells)
         self.measure_null()
         cells = self.score(cells)
@@ -155,18 +153,23 @@ class Run:
         manifest = self.store.finish()
         return RunOutcome(self.store.path, manifest, tuple(self.store.records()))
 
-    def prepare(self, workload: WorkloadPlan, *, limit_s: float | None = None) -> None:
-        """Make the artifacts of one workload."""
-        self.progress.phase(f"prepare {workload.spec.name}")
-        threads = self.plan.cells[0].threads
+    def prepare(self) -> None:
+        """Make the artifacts of all workloads, as many at a time as there are cores: nothing is timed yet."""
+        workloads = self.plan.workloads
+        self.progress.phase(f"prepare {', '.join(workload.spec.name for workload in workloads)}")
+        at_once = min(len(workloads), cores_available())
+        waves = -(-len(workloads) // at_once)
+        limit_s = self.budget.until_s(PREPARE_SHARE)
         self.pantry.prepare(
-            workload,
-            threads=threads,
-            on_line=lambda line: self.progress.phase(f"prepare {workload.spec.name}: {line}"),
-            limit_s=limit_s,
+            workloads,
+            threads=max(1, self.plan.cells[0].threads // at_once),
+            at_once=at_once,
+            on_line=lambda name, line: self.progress.phase(f"prepare {name}: {line}"),
+            limit_s=None if limit_s is None else limit_s / waves,
         )
-        for notice in self.pantry.notices(workload):
-            self.tell(notice)
+        for workload in workloads:
+            for notice in self.pantry.notices(workload):
+                self.tell(notice)
 
     def tell(self, notice: Notice) -> None:
         """Keep a notice in the manifest, once, and show it."""

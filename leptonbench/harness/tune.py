@@ -120,8 +120,7 @@ class Tuner:
 
     def go(self) -> tuple[RunOutcome, TuneResult]:
         """Do everything."""
-        for workload in self.plan.workloads:
-            self.run.prepare(workload)
+        self.run.prepare()
         scout = self.scout
         backends = self.good_enough(self.backends())
         left_s = max(0.0, self.run.left_s() or 0.0)
