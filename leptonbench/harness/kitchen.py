@@ -243,7 +243,7 @@ class Kitchen:
             workdir.mkdir()
             named = inspect_graph(model.path).inputs
             context = self.context(workdir, lambda: (named_for(s, named) for s in self.calibration.encoded(part)))
-            if not self.followed(model):
+            if part is Part.FIRST and not self.followed(model):
                 context = replace(context, difference=self.calibration.difference)
             made = technique.apply(model.path, step.options, context)
             shutil.move(made, path)
@@ -254,7 +254,7 @@ class Kitchen:
         return self.cached(inputs, "model.onnx", make)
 
     def followed(self, made: Made) -> bool:
-        """Say whether a file is one part of a network that answers in a loop over two."""
+        """Say whether a file is the first of two graphs that answer in a loop over both: alone it has no answers."""
         path = made.path.parent / _FACTS_FILE
         return path.exists() and _FOLLOWED in json.loads(path.read_text(encoding="utf-8")).get("facts", {})
 
