@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from leptonbench.errors import UsageError
 from leptonbench.tasks.base import Arrays, Batch, Samples
 from leptonbench.tasks.network import Network
+from leptonbench.tasks.pretrained import check_whole
 
 _BATCH = 16
 _LABEL_SMOOTHING = 0.05  # as the shipped network was trained
@@ -39,7 +40,7 @@ def load_classifier(folder: Path, *, weights: bool = True) -> Classifier:
         weights: Read them; else the network is built untrained from the config alone.
 
     Raises:
-        UsageError: If transformers cannot load the folder as an image classifier.
+        UsageError: If transformers cannot load the folder as an image classifier, or weights are missing.
     """
     from transformers import AutoConfig, AutoModelForImageClassification
     from transformers import logging as transformers_logging
@@ -47,11 +48,16 @@ def load_classifier(folder: Path, *, weights: bool = True) -> Classifier:
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         if weights:
-            model = AutoModelForImageClassification.from_pretrained(folder, dtype=torch.float32)
+            model, notes = AutoModelForImageClassification.from_pretrained(
+                folder, dtype=torch.float32, output_loading_info=True
+            )
+            check_whole(folder, notes)
         else:
             config = AutoConfig.from_pretrained(folder)
             build: Callable[[Any], nn.Module] = AutoModelForImageClassification.from_config
             model = build(config).to(torch.float32)
+    except UsageError:
+        raise
     except Exception as error:  # transformers raises OSError, ValueError, KeyError and safetensors' own
         raise UsageError(
             f"transformers cannot load `{folder}` as an image classifier",
