@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -66,13 +65,6 @@ def load_classifier(folder: Path, *, weights: bool = True) -> Classifier:
         ) from error
     network = Classifier(model)
     return network.eval().requires_grad_(False)
-
-
-def labels_of(folder: Path) -> tuple[str, ...] | None:
-    """Return the class names that a folder's config states, in output order; `None` if it states none."""
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    names = config.get("id2label")
-    return tuple(names[key] for key in sorted(names, key=int)) if names else None
 
 
 class ClassifierLesson:

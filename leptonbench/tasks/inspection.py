@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ from leptonbench.paths import cache_dir
 from leptonbench.tasks import surface
 from leptonbench.tasks.base import Arrays, Lesson, Samples, Split, TaskSetup
 from leptonbench.tasks.images import ImageFolder, ImageProcessor
+from leptonbench.tasks.pretrained import check_labels, stated_labels
 from leptonbench.tasks.top1 import Top1
 
 if TYPE_CHECKING:
@@ -129,16 +131,16 @@ class InspectionTask:
             UsageError: If the folder is no image classifier, or its classes are not the data's: its score would
                 mean nothing.
         """
-        from leptonbench.tasks.classifier import labels_of, load_classifier
+        from leptonbench.tasks.classifier import load_classifier
 
         network = load_classifier(folder, weights=weights)
-        labels = labels_of(folder)
-        if labels is not None and [label.casefold() for label in labels] != [c.casefold() for c in self.classes]:
-            raise UsageError(
-                "the model's classes are not those of the data",
-                cause=f"model: {', '.join(labels[:8])}; data: {', '.join(self.classes[:8])}",
-                hint="name the class folders as the model's id2label does, in the same (alphabetical) order",
-            )
+        model: Any = network.model
+        check_labels(
+            stated_labels(json.loads((folder / "config.json").read_text(encoding="utf-8"))),
+            int(model.config.num_labels),
+            classes=self.classes,
+            hint="name the class folders as the model's id2label does, in the same (alphabetical) order",
+        )
         return network
 
     def check_outputs(self, shapes: Sequence[tuple[int | None, ...]]) -> None:
