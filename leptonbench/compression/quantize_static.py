@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from leptonbench.compression.base import Context, Options, check_options
 from leptonbench.compression.calibrate import METHODS, Range, Samples, collect_ranges, float_tensors
+from leptonbench.compression.encoding import WeightCodes
 from leptonbench.compression.facts import add_facts
 from leptonbench.compression.fold import fold, name_nodes
 from leptonbench.compression.sensitivity import PRODUCTS, Sensitivity, by_answers, by_outputs, measure
@@ -182,7 +183,7 @@ def _measure(
         Samples(context.calibration, min(judge.samples, settings.samples)),
         op_types=op_types,
         activations=settings.activations,
-        per_channel=settings.per_channel,
+        weights=WeightCodes(settings.weights, settings.per_channel, settings.reduce_range),
         judge=judge,
         most=settings.most,
         limit_s=settings.limit_s,

@@ -18,24 +18,13 @@ from numpy.typing import NDArray
 
 from leptonbench.compression.base import Difference, Outputs
 from leptonbench.compression.calibrate import Range, Samples, open_graph
+from leptonbench.compression.encoding import ENCODINGS, Encoding, WeightCodes
 from leptonbench.tasks.base import Arrays
 
 _MEASURING = 0.7  # of the time limit
 _ALLOWED = 0.005  # loss of the task's metric that is not worth a product in fp32
 _WORTH = 0.9  # of the loss: products taken out leave at most so much of it, or stay
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-
-
-class Encoding(NamedTuple):
-    """How 8-bit codes stand for real values: integer limits, and whether zero is in their middle."""
-
-    low: int
-    high: int
-    symmetric: bool
-
-
-ENCODINGS = {"uint8": Encoding(0, 255, False), "int8": Encoding(-128, 127, False)}
-_WEIGHTS = Encoding(-127, 127, True)
 
 
 class Loss(NamedTuple):
@@ -124,7 +113,7 @@ def measure(
     *,
     op_types: Sequence[str],
     activations: str,
-    per_channel: bool,
+    weights: WeightCodes,
     judge: Judge,
     most: int,
     limit_s: float,
@@ -140,13 +129,13 @@ def measure(
         samples: Run once for each product, and once for each one that is tried without.
         op_types: Operators that are quantised; products among them are what can be taken out.
         activations: `uint8` or `int8`.
-        per_channel: Whether each output channel of a weight has its own scale.
+        weights: How the products' constant inputs are encoded.
         judge: Says what is lost, and whether it matters.
         most: Nodes that are taken out at most.
         limit_s: After so long nothing more is taken out; measuring nodes ends before, so that what was found is used.
     """
     started = time.perf_counter()
-    switches = _Switches(model, ranges, op_types=op_types, encoding=ENCODINGS[activations], per_channel=per_channel)
+    switches = _Switches(model, ranges, op_types=op_types, encoding=ENCODINGS[activations], codes=weights)
     batch = list(samples)
     plain = [switches.run(sample, ()) for sample in batch]
 
@@ -221,7 +210,7 @@ class _Switches:
         *,
         op_types: Sequence[str],
         encoding: Encoding,
-        per_channel: bool,
+        codes: WeightCodes,
     ) -> None:
         import onnx
 
@@ -237,11 +226,11 @@ class _Switches:
         self.last = tuple(n.name for n in chosen if n.op_type in PRODUCTS and given & set(n.output))
         self._tensors = {node.name: _touched(node, ranges, weights, fused) for node in chosen}
         switched = sorted({name for names in self._tensors.values() for name in names})
-        axes = _channel_axes(chosen) if per_channel else {}
+        axes = _channel_axes(chosen)
         made: dict[str, list[Any]] = {}
         for name in switched:
             if name in weights:
-                rounded = _round_weight(onnx.numpy_helper.to_array(weights[name]), axes.get(name))
+                rounded = codes.rounded(onnx.numpy_helper.to_array(weights[name]), axes.get(name, 1))
                 graph.initializer.append(onnx.numpy_helper.from_array(rounded, f"{name}/rounded"))
                 made[name] = []
             else:
@@ -296,15 +285,6 @@ def _channel_axes(nodes: Sequence[Any]) -> dict[str, int]:
             transposed = any(item.name == "transB" and item.i for item in node.attribute)
             axes[node.input[1]] = 0 if node.op_type == "Conv" or transposed else 1
     return axes
-
-
-def _round_weight(weight: NDArray[Any], axis: int | None) -> NDArray[np.float32]:
-    """Return a weight after a round trip through 8 bits, symmetric as products with VNNI instructions want it."""
-    others = None if axis is None or weight.ndim < 2 else tuple(i for i in range(weight.ndim) if i != axis)
-    top = np.abs(weight).max(axis=others, keepdims=True)
-    scale = np.where(top > 0, top / _WEIGHTS.high, 1.0)
-    rounded: NDArray[np.float32] = (np.clip(np.rint(weight / scale), -127, 127) * scale).astype(np.float32)
-    return rounded
 
 
 def _round_nodes(graph: Any, name: str, *, span: Range, encoding: Encoding) -> list[Any]:

@@ -12,6 +12,7 @@ import onnx
 import pytest
 
 from leptonbench.compression.base import Outputs
+from leptonbench.compression.encoding import WeightCodes
 from leptonbench.compression.facts import add_facts, read_file_facts
 from leptonbench.compression.quantize_dynamic import QuantizeDynamic
 from leptonbench.compression.quantize_static import QuantizeStatic
@@ -110,12 +111,46 @@ def test_a_loss_of_the_metric_counts_only_beyond_chance(tmp_path: Path, certain:
     assert found["loss_after_exclusion"] == ([0.0] if certain else [])
 
 
-def test_the_measured_error_is_that_of_the_graph(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "options", [{}, {"reduce_range": True}, {"weights": "uint8"}, {"weights": "uint8", "per_channel": False}], ids=str
+)
+def test_the_measured_error_is_that_of_the_graph(tmp_path: Path, options: dict[str, Any]) -> None:
     """Switched rounding and the quantised graph run by an engine are two ways to the same number."""
     source = graphs.convolutions(tmp_path / "model.onnx")
-    made = _static(tmp_path, source, exclude="measured", exclude_bound=1.0, samples=8)
+    made = _static(tmp_path, source, exclude="measured", exclude_bound=1.0, samples=8, **options)
     told = read_file_facts(made)["quantize-static"]["sensitivity"]["loss_all_quantised"]
     assert told == pytest.approx(_error(made, source, lambda: graphs.images(8)), rel=0.25)
+
+
+def test_seven_bits_are_measured_to_lose_more_than_eight(tmp_path: Path) -> None:
+    source = graphs.convolutions(tmp_path / "model.onnx")
+    losses = [
+        read_file_facts(_static(tmp_path, source, exclude="measured", exclude_bound=1.0, reduce_range=reduced))[
+            "quantize-static"
+        ]["sensitivity"]["loss_all_quantised"]
+        for reduced in (False, True)
+    ]
+    assert losses[1] > 1.2 * losses[0]
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8"])
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize("reduced", [True, False])
+def test_a_weights_codes_are_those_that_the_file_holds(
+    tmp_path: Path, kind: str, per_channel: bool, reduced: bool
+) -> None:
+    source = graphs.convolutions(tmp_path / "model.onnx")
+    made = _static(tmp_path, source, weights=kind, per_channel=per_channel, reduce_range=reduced)
+    plain, held = (
+        {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(str(path)).graph.initializer}
+        for path in (source, made)
+    )
+    for name, axis in (("first", 0), ("second", 0), ("head", 1)):
+        shape = [-1 if per_channel and i == axis else 1 for i in range(plain[name].ndim)]
+        scale, zero = (held[f"{name}_{part}"].reshape(shape) for part in ("scale", "zero_point"))
+        decoded = (held[f"{name}_quantized"].astype(int) - zero.astype(int)) * scale
+        found = WeightCodes(kind, per_channel, reduced).rounded(plain[name], axis)
+        np.testing.assert_allclose(found, decoded, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize(
