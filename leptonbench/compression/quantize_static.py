@@ -9,7 +9,7 @@ from leptonbench.compression.base import Context, Options, check_options
 from leptonbench.compression.calibrate import METHODS, Range, Samples, collect_ranges, float_tensors
 from leptonbench.compression.encoding import WeightCodes
 from leptonbench.compression.facts import add_facts
-from leptonbench.compression.fold import fold, name_nodes
+from leptonbench.compression.fold import fold, name_nodes, untie_weights
 from leptonbench.compression.sensitivity import PRODUCTS, Sensitivity, by_answers, by_outputs, measure
 from leptonbench.errors import UsageError
 
@@ -93,6 +93,7 @@ class QuantizeStatic:
         folded = fold(Path(model), context.workdir / "folded.onnx")
         name_nodes(folded)
         op_types = _op_types(folded, settings.operators)
+        untie_weights(folded, PRODUCTS.intersection(op_types))
         tensors = _activations(folded, op_types)
         samples = Samples(context.calibration, settings.samples)
         context.say(f"calibrate ({settings.method})")

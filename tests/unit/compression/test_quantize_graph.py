@@ -64,6 +64,19 @@ def test_products_over_any_length_are_quantised_and_nothing_else(tmp_path: Path)
     assert 0 < _error(made, source, graphs.frames) < 0.15
 
 
+def test_a_table_that_products_share_is_quantised_for_each_and_not_for_the_embedding(tmp_path: Path) -> None:
+    source = graphs.tied(tmp_path / "model.onnx")
+    made = _static(tmp_path, source, graphs.tokens, operators="products")
+    graph = onnx.load(str(made)).graph
+    codes = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.INT8 and tensor.dims}
+    readers = Counter(name for node in graph.node for name in node.input if name.endswith("_quantized"))
+    assert [readers[name] for name in codes if name in readers] == [1, 1]
+    table = next(node.input[0] for node in graph.node if node.op_type == "Gather")
+    kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    assert kinds[table] == onnx.TensorProto.FLOAT
+    assert 0 < _error(made, source, graphs.tokens) < 0.15
+
+
 def test_seven_bit_weights_have_seven_bits(tmp_path: Path) -> None:
     made = _static(tmp_path, graphs.convolutions(tmp_path / "model.onnx"), reduce_range=True)
     weights = [t for t in onnx.load(str(made)).graph.initializer if t.name.endswith("_quantized") and len(t.dims) > 1]
