@@ -107,15 +107,40 @@ class QuantizeStatic:
             "calibration_samples": count,
             "weight_bits": 7 if settings.reduce_range else 8,
             "operators": "chain" if "Add" in op_types else "products",
-            "products_quantised": sum(node.op_type in PRODUCTS for node in folded.graph.node)
-            - len(found.excluded if found else ()),
+            "products_quantised": _count_products(quantised),
         }
+        if not facts["products_quantised"] and not (found and found.excluded):
+            raise UsageError(
+                "the model's weights cannot be quantised",
+                cause="no convolution or matrix product ends with 8-bit weights: none holds its own in fp32",
+                hint="give the model in fp32, before any cast",
+            )
         add_facts(quantised, "quantize-static", facts | ({"sensitivity": found.facts()} if found else {}))
         target = context.workdir / "int8-static.onnx"
         ordered = ONNXModel(quantised)
         ordered.topological_sort()  # the quantiser appends its nodes at the end; the format asks for them in order
         onnx.save(ordered.model, str(target))
         return target
+
+
+def _count_products(model: Any) -> int:
+    """Count the products of a finished graph that multiply 8-bit codes; a constant must be held in 8 bits."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    made = {name: node for node in model.graph.node for name in node.output}
+
+    def constant(name: str) -> bool:
+        node = made.get(name)
+        return name in constants or (node is not None and node.op_type == "Cast" and constant(node.input[0]))
+
+    def coded(name: str) -> bool:
+        """Say whether a tensor is read from codes that are either held, or made of an activation."""
+        node = made.get(name)
+        if node is None or node.op_type != "DequantizeLinear":
+            return False
+        source = made.get(node.input[0])
+        return source is None or source.op_type != "QuantizeLinear" or not constant(source.input[0])
+
+    return sum(node.op_type in PRODUCTS and all(map(coded, node.input[:2])) for node in model.graph.node)
 
 
 def _settings(options: Options) -> _Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,32 @@ def test_a_wrong_option_is_refused(tmp_path: Path, options: dict[str, Any]) -> N
     with pytest.raises(UsageError) as caught:
         _static(tmp_path, source, **options)
     assert caught.value.hint
+
+
+def test_weights_that_were_cast_before_are_not_called_quantised(tmp_path: Path) -> None:
+    """Behind their casts they would be quantised anew at every run, and stay in the file as they are."""
+    source = graphs.convolutions(tmp_path / "model.onnx")
+    model = onnx.load(str(source))
+    for tensor in model.graph.initializer:
+        half = onnx.numpy_helper.to_array(tensor).astype(np.float16)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(half, tensor.name))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    onnx.save(model, str(source))
+
+    def halves() -> Iterator[dict[str, Any]]:
+        yield from ({"image": sample["image"].astype(np.float16)} for sample in graphs.images())
+
+    with pytest.raises(UsageError, match="weights cannot be quantised") as caught:
+        _static(tmp_path, source, halves)
+    assert "give the model in fp32" in caught.value.hint
+
+
+def test_products_are_counted_in_the_finished_graph(tmp_path: Path) -> None:
+    chain = _static(tmp_path, graphs.convolutions(tmp_path / "model.onnx"))
+    assert read_file_facts(chain)["quantize-static"]["products_quantised"] == 3
+    over_time = _static(tmp_path, graphs.products(tmp_path / "products.onnx"), graphs.frames)
+    assert read_file_facts(over_time)["quantize-static"]["products_quantised"] == 2
 
 
 def test_facts_of_earlier_steps_stay(tmp_path: Path) -> None:
