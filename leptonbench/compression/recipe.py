@@ -119,6 +119,7 @@ def check_order(variant: str, steps: Sequence[StepSpec]) -> None:
         UsageError: Saying which two, why, and the order that makes sense.
     """
     orders = [TECHNIQUES.get(step.technique).order for step in steps]
+    _check_numbers(variant, steps, orders)
     for index, (one, other) in enumerate(zip(orders, orders[1:], strict=False)):
         if other > one:
             continue
@@ -133,6 +134,20 @@ def check_order(variant: str, steps: Sequence[StepSpec]) -> None:
             cause=f"`{second}` follows `{first}`: {_reason(one, other)}",
             hint=hint,
         )
+
+
+def _check_numbers(variant: str, steps: Sequence[StepSpec], orders: Sequence[int]) -> None:
+    """Refuse a cast beside quantisation, in whichever order: both decide in which numbers the weights end."""
+    cast = next((step.technique for step, order in zip(steps, orders, strict=True) if order == _CAST), None)
+    other = next((step.technique for step, order in zip(steps, orders, strict=True) if order >= _QUANTISING), None)
+    if cast is None or other is None:
+        return
+    raise UsageError(
+        f"the steps of variant `{variant}` make no sense together",
+        cause=f"`{other}` and `{cast}`: quantisation reads fp32 weights and writes integers; weights that were cast "
+        "stay as they are under the label of the quantisation, and integers cannot be cast any more",
+        hint=f"leave one of them out: `{other}` alone makes the smaller numbers",
+    )
 
 
 def _reason(first: int, second: int) -> str:

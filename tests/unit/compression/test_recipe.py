@@ -51,6 +51,14 @@ def test_an_order_that_makes_no_sense_is_refused_with_its_own_reason(variant: st
     assert hint in raised.value.hint
 
 
+@pytest.mark.parametrize("variant", ["fp16+int8-static", "bf16+int8-dynamic", "fp16+int4-weight", "int8-static+fp16"])
+def test_a_cast_beside_quantisation_is_refused_in_either_order(variant: str) -> None:
+    with pytest.raises(UsageError, match="make no sense together") as raised:
+        check_order(variant, load_variant(variant).steps)
+    assert "quantisation reads fp32 weights" in raised.value.cause
+    assert "leave one of them out" in raised.value.hint
+
+
 @pytest.mark.parametrize(
     "variant", ["fp32", "distill-half+prune50-channel+sparse-2:4+share16+int8-static", "prune50-channel+bf16"]
 )
