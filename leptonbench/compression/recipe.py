@@ -184,18 +184,20 @@ def apply_module_steps(
         check_shipped(kept.shipped, kept.source_sha256)
     found: dict[str, Any] = {}
     tuned: dict[str, Any] = {}
-    done = 0
+    done, settings = 0, context.source
     for length in _tuned_lengths(steps):
         place = kept.find(steps[:length])
         if place is not None:
             network, document = load_tuned(place[0], context.load_network)
-            found, tuned, done = document["facts"], {"from": place[1], **document["origin"]}, length
+            found, tuned = document["facts"], {"from": place[1], **document["origin"]}
+            done, settings = length, place[0]
             break
     for index in range(done, len(steps)):
         technique = steps[index].technique
         if TECHNIQUES.get(technique).tunes:
-            network, found = _tune(network, steps[: index + 1], context, kept=kept, found=found)
-            tuned = {"from": "now", **_origin(kept)}
+            settings = _tune(network, steps[: index + 1], context, kept=kept, settings=settings, found=found)
+            network, document = load_tuned(settings, context.load_network)
+            found, tuned = document["facts"], {"from": "now", **_origin(kept)}
         else:
             notes: dict[str, Any] = {}
             heard = replace(context, note=notes.__setitem__)
@@ -206,10 +208,19 @@ def apply_module_steps(
 
 
 def _tune(
-    network: Network, steps: Sequence[StepSpec], context: Context, *, kept: Kept, found: dict[str, Any]
-) -> tuple[Network, dict[str, Any]]:
-    """Apply the last of the steps, which tunes, and keep the result; return it as it will be read again."""
-    from leptonbench.compression.tuned import load_tuned, save_tuned
+    network: Network, steps: Sequence[StepSpec], context: Context, *, kept: Kept, settings: Path, found: dict[str, Any]
+) -> Path:
+    """Apply the last of the steps, which tunes, and return the folder that keeps the result.
+
+    Args:
+        network: After the steps before.
+        steps: All, in order.
+        context: What they may use.
+        kept: Where the result goes.
+        settings: The folder whose configuration the network is built from: a step before may have made a student.
+        found: What the steps before found out.
+    """
+    from leptonbench.compression.tuned import save_tuned
 
     place = kept.place(steps)
     checkpoints = kept.folder / "checkpoints" / place.name
@@ -227,7 +238,7 @@ def _tune(
         save_tuned(
             scratch,
             network,
-            source=context.source,
+            source=settings,
             source_sha256=kept.source_sha256,
             steps=steps,
             origin=_origin(kept),
@@ -240,9 +251,7 @@ def _tune(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     shutil.rmtree(checkpoints, ignore_errors=True)
-    network, document = load_tuned(place, context.load_network)
-    facts: dict[str, Any] = document["facts"]
-    return network, facts
+    return place
 
 
 def _origin(kept: Kept) -> dict[str, Any]:

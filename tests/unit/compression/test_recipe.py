@@ -5,17 +5,22 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from leptonbench.catalog import load_variant
+from leptonbench.compression.base import Tuning
 from leptonbench.compression.masks import weight_names
 from leptonbench.compression.recipe import Kept, apply_module_steps, check_order
 from leptonbench.errors import UsageError
 from leptonbench.schema import StepSpec
-from tests.unit.compression.conftest import SIDE, Kit, save_classifier
+from leptonbench.tasks.base import Batch
+from tests.unit.compression.conftest import SIDE, Kit, load_parakeet, save_classifier, utterances
 
 PRUNE = StepSpec(technique="prune-channels", options={"ratio": 0.5, "steps": 2})
 SPARSE = StepSpec(technique="sparse-2:4", options={"steps": 2})
@@ -109,6 +114,42 @@ def test_a_composition_starts_from_its_longest_tuned_part(kit: Kit) -> None:
     assert kit.tuned > trained
     assert facts["tuned"]["from"] == "now"
     assert list(facts["steps"]) == ["prune-channels", "sparse-2:4"]
+
+
+class Mimicry:
+    """Lessons on utterances without targets: to answer as the teacher does."""
+
+    learning_rate = 1e-3
+    steps_factor = 1.0
+
+    def batches(self, seed: int) -> Iterator[Batch]:
+        while True:
+            yield Batch(utterances(), {})
+
+    def loss(self, outputs: tuple[Tensor, ...], batch: Batch) -> Tensor | None:
+        return None
+
+    def distance(self, outputs: tuple[Tensor, ...], teacher: tuple[Tensor, ...], *, temperature: float) -> Tensor:
+        return (outputs[0] - teacher[0]).square().mean()
+
+
+def test_a_student_stays_one_through_what_tunes_it_further(kit: Kit, parakeet: Path) -> None:
+    """Its relative positions and scales follow from the width that its configuration states, not from its weights."""
+    kit.folder = parakeet
+    context = replace(
+        kit.context(),
+        load_network=load_parakeet,
+        tuning=lambda: Tuning(Mimicry(), 1, kit.root / "checkpoints"),
+    )
+    student = StepSpec(technique="distill", options={"steps": 1})
+    for second in (PRUNE, SPARSE, StepSpec(technique="prune-weights", options={"sparsity": 0.5, "steps": 1})):
+        kept = _kept(kit)
+        network, facts = apply_module_steps(load_parakeet(parakeet, True), (student, second), context, kept=kept)
+        assert list(facts["steps"]) == ["distill", second.technique]
+        assert network.model.config.encoder_config.hidden_size == 16
+        again, found = apply_module_steps(load_parakeet(parakeet, True), (student, second), context, kept=kept)
+        assert found["tuned"]["from"] == "cache"
+        assert torch.equal(again(**utterances())[0], network(**utterances())[0])
 
 
 def _ship(kit: Kit, workload: Path, sha: str) -> Path:
