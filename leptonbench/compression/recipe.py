@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from leptonbench.compression import TECHNIQUES
 from leptonbench.compression.base import Context, Tuning
 from leptonbench.compression.shipped import TUNED_FILE, check_shipped, find_tuned
-from leptonbench.compression.source import hash_files
+from leptonbench.compression.source import hash_files, resolve_source
 from leptonbench.errors import UsageError
 from leptonbench.schema import StepSpec
 
@@ -83,14 +83,18 @@ class Kept:
     budget_s: float | None
 
     def identity(self, steps: Sequence[StepSpec]) -> str:
-        """Return what decides the network after these steps, beside the source; empty if none of them tunes."""
+        """Return what decides the network after these steps, beside the source; empty if none of them tunes.
+
+        Raises:
+            UsageError: If a step names a teacher that is not there.
+        """
         lengths = _tuned_lengths(steps)
         if not lengths:
             return ""
         parts = [TUNING_REVISION, self.source_sha256, [step.model_dump() for step in steps]]
         shipped = [find_tuned(self.shipped, self.source_sha256, steps[:length]) for length in lengths]
         if shipped[0] is None:  # otherwise nothing is tuned here, and what would decide that does not matter
-            parts += [self.data, self.seed, self.budget_s]
+            parts += [self.data, self.seed, self.budget_s, *_teachers(steps)]
         parts += [hash_files(sorted(folder.iterdir())) for folder in shipped if folder is not None][:1]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -105,6 +109,12 @@ class Kept:
     def place(self, steps: Sequence[StepSpec]) -> Path:
         """Return where the result of these steps is kept on this machine."""
         return self.folder / self.identity(steps)[:32]
+
+
+def _teachers(steps: Sequence[StepSpec]) -> list[str]:
+    """Return the hashes of the models that steps learn from: a step knows a teacher by name only."""
+    names = (step.options.get("teacher") for step in steps if step.technique == "distill")
+    return [resolve_source(str(name)).sha256 for name in names if name is not None]
 
 
 def _tuned_lengths(steps: Sequence[StepSpec]) -> list[int]:

@@ -200,6 +200,22 @@ def test_identities_tell_apart_what_decides_the_result(kit: Kit, tmp_path: Path)
     assert _kept(kit, shipped=shipped).identity((PRUNE,)) != before, "weights that were made again are others"
 
 
+def test_a_teacher_that_was_trained_again_is_another(kit: Kit, tmp_path: Path) -> None:
+    teacher = save_classifier(tmp_path / "teacher", widths=(32, 64))
+    taught = (StepSpec(technique="distill", options={"teacher": str(teacher), "steps": 1}),)
+    apply_module_steps(kit.network(), taught, kit.context(), kept=_kept(kit))
+    trained, before = kit.tuned, _kept(kit).identity(taught)
+    _, facts = apply_module_steps(kit.network(), taught, kit.context(), kept=_kept(kit))
+    assert (kit.tuned, facts["tuned"]["from"]) == (trained, "cache")
+    save_classifier(teacher, widths=(32, 64), seed=1)
+    assert _kept(kit).identity(taught) != before
+    _, facts = apply_module_steps(kit.network(), taught, kit.context(), kept=_kept(kit))
+    assert facts["tuned"]["from"] == "now"
+    shutil.rmtree(teacher)
+    with pytest.raises(UsageError, match="there is no model at"):
+        _kept(kit).identity(taught)
+
+
 def test_finding_what_was_tuned_imports_no_engine(kit: Kit) -> None:
     apply_module_steps(kit.network(), (PRUNE,), kit.context(), kept=_kept(kit))
     code = f"""
