@@ -201,7 +201,7 @@ class Kitchen:
         workload = self.reference.workload_dir
         own = self.reference.own is not None
         generated = f"{self.reference.name} {self.job.task.data.model_dump_json()}"
-        told = self.calibration.samples.identity if own else generated
+        told = self.task.studied(Split.CALIBRATION).identity if own else generated
         return Kept(
             source_sha256=self.source.sha256,
             shipped=Path(workload) / "tuned" if workload and not own else None,

@@ -161,6 +161,20 @@ class InspectionTask:
             hint="give one class folder for each logit, in the logits' order when sorted by name",
         )
 
+    def studied(self, split: Split) -> Samples:
+        """Return what lessons from a split read: of a user's images more than calibration needs, where there are.
+
+        Raises:
+            ValueError: If training images are asked for beside a user's folder, which has none.
+        """
+        return self._teaching if self._setup.own is not None and split is Split.CALIBRATION else self.samples(split)
+
+    @cached_property
+    def _teaching(self) -> ImageFolder:
+        if self._setup.own is None:
+            raise ValueError("there is no folder of the user's")
+        return ImageFolder(self._setup.own, Split.CALIBRATION, limit=_TRAINING_IMAGES)
+
     def lesson(self, split: Split) -> Lesson:
         """Return augmented images of a split with their classes.
 
@@ -168,10 +182,7 @@ class InspectionTask:
         """
         from leptonbench.tasks.classifier import ClassifierLesson
 
-        if self._setup.own is None:
-            return ClassifierLesson(self.samples(split), self.encode, turn=True)
-        if split is not Split.CALIBRATION:
+        own = self._setup.own is not None
+        if own and split is not Split.CALIBRATION:
             raise ValueError("a user's folder teaches by its calibration split only")
-        # More than calibration needs, where the user's own division gives more.
-        samples = ImageFolder(self._setup.own, split, limit=_TRAINING_IMAGES)
-        return ClassifierLesson(samples, self.encode, turn=False)
+        return ClassifierLesson(self.studied(split), self.encode, turn=not own)
