@@ -35,7 +35,7 @@ def _compare(variant: str, *, pairs: int, duration_s: float, model: str | None) 
     ours_s: list[float] = []
     theirs_s: list[float] = []
     with one_cell(variant, BACKEND, model=model, duration_s=duration_s) as (run, cell):
-        run.prepare(run.plan.workload(cell))
+        run.prepare()
         artifact = run.pantry.artifact(cell)
 
         def ours(index: int) -> None:

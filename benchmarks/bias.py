@@ -35,7 +35,7 @@ def main() -> None:
     chosen = options(__doc__ or "", processes=10)
     loadgen_s, bare_s = [], []
     with one_cell(VARIANT, BACKEND, model=chosen.model, duration_s=chosen.duration) as (run, cell):
-        run.prepare(run.plan.workload(cell))
+        run.prepare()
         for index in range(chosen.processes):
             with scratch_folder() as folder:
                 write_message(folder / JOB_FILE, run.job(cell, mode="performance", out=folder, round_index=index))

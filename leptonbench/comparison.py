@@ -1,4 +1,4 @@
-"""Two runs side by side, cell by cell. Pure: records in, ratios out."""
+"""Two runs side by side, cell by cell. Pure: records and manifests in, ratios and differences out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from leptonbench.schema import METRICS, CellRecord, CellSpec, Direction, Identity, Scenario, Status
+from leptonbench.schema import (
+    METRICS,
+    CellRecord,
+    CellSpec,
+    Direction,
+    Identity,
+    RunManifest,
+    Scenario,
+    Status,
+    WorkloadSpec,
+)
+from leptonbench.stats.rates import Rate, rate_ratio
 from leptonbench.stats.summary import Interval, ratio_interval
 
 
@@ -21,7 +32,7 @@ class Verdict(StrEnum):
 
 
 class Difference(NamedTuple):
-    """One fact about the machines that is not equal."""
+    """One fact about the machines, or about what was measured, that is not equal."""
 
     field: str
     a: str
@@ -63,6 +74,47 @@ def identity_differences(a: Identity, b: Identity) -> list[Difference]:
         else:
             found.append(Difference(field, str(left), str(right)))
     return found
+
+
+def task_differences(a: RunManifest, b: RunManifest) -> list[Difference]:
+    """Return in what the workloads of both runs are not the same ones: model, data and latency target.
+
+    Args:
+        a: The baseline.
+        b: The other run; workloads that only one of them has are not compared.
+    """
+    found: list[Difference] = []
+    measured = [{cell.workload for cell in manifest.cells} for manifest in (a, b)]
+    theirs = {workload.name: workload for workload in b.workloads}
+    for workload in a.workloads:
+        name = workload.name
+        if name not in theirs or not all(name in names for names in measured):
+            continue
+        left, right = _task_facts(a, workload), _task_facts(b, theirs[name])
+        found += [Difference(f"{name}.{fact}", left[fact], right[fact]) for fact in left if left[fact] != right[fact]]
+    return found
+
+
+def _task_facts(manifest: RunManifest, workload: WorkloadSpec) -> dict[str, str]:
+    """Return what decides what a workload's cells measure, in words."""
+    suite, data = manifest.suite, workload.data
+    own = manifest.settings.effective.get("data")
+    return {
+        "task": workload.task,
+        "model": workload.model,
+        "data": f"{own}" if own else f"seed {data.seed}, {data.calibration} + {data.evaluation} samples",
+        "latency_target": f"p{100 * suite.latency_percentile:g} <= {suite.target_s(workload.name):g} s",
+    }
+
+
+def only_in_one(a: Sequence[CellRecord], b: Sequence[CellRecord]) -> tuple[list[CellSpec], list[CellSpec]]:
+    """Return the cells that only the first run measured, and those that only the second did."""
+    keys = [{record.cell.key for record in records} for records in (a, b)]
+    first, second = (
+        [r.cell for r in records if r.cell.key not in others and r.status is not Status.SKIPPED]
+        for records, others in ((a, keys[1]), (b, keys[0]))
+    )
+    return first, second
 
 
 def _only(one: Sequence[str], other: Sequence[str]) -> str:
@@ -120,15 +172,15 @@ def _is_rate(record: CellRecord, metric: str) -> bool:
 
 
 def _rate_ratio(a: CellRecord, b: CellRecord) -> Interval:
-    """Return the ratio of two sustained server rates, with the resolution of their searches as its range."""
+    """Return the ratio of two sustained server rates, the second run's over the first's.
+
+    Raises:
+        ValueError: If one of them is not known.
+    """
     ours, theirs = b.metrics["throughput"], a.metrics["throughput"]
     if not ours.value or not theirs.value:
         raise ValueError("one of the two rates is not known")
-    low = ours.value / theirs.high if theirs.high else None
-    high = ours.high / theirs.value if ours.high else None
-    return Interval(
-        ours.value / theirs.value, low, high, ours.n or 0, None, "ratio of sustained rates; range of the searches"
-    )
+    return rate_ratio(Rate(ours.value, ours.high, ours.n or 0), Rate(theirs.value, theirs.high, theirs.n or 0))
 
 
 def _values(record: CellRecord, metric: str) -> list[float]:

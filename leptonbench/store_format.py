@@ -41,7 +41,17 @@ def _from_1(kind: str, document: Json) -> Json:
     return {**document, "workloads": workloads, "suite": suite}
 
 
-MIGRATIONS: dict[int, Callable[[str, Json], Json]] = {1: _from_1}
+def _from_2(kind: str, document: Json) -> Json:
+    """Leave out what nothing obeyed: whether a workload's metric is better the higher it is."""
+    if kind != "manifest":
+        return document
+    workloads = [dict(workload) for workload in document["workloads"]]
+    for workload in workloads:
+        workload["quality"] = {k: v for k, v in workload["quality"].items() if k != "higher_is_better"}
+    return {**document, "workloads": workloads}
+
+
+MIGRATIONS: dict[int, Callable[[str, Json], Json]] = {1: _from_1, 2: _from_2}
 """By the version it starts from: takes the kind (`manifest`, `cell`, `round`) and a document to the next version."""
 
 

@@ -159,7 +159,7 @@ class Double:
 
     def open(self, artifact: Artifact, options: RuntimeOptions) -> Session:
         """Return a session, once the test's control folder lets it."""
-        if not options.inspect:
+        if not (options.inspect or options.profile):
             _Control.opened()
         return DoubleSession(self, options)
 

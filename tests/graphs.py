@@ -81,6 +81,29 @@ def products(path: Path) -> Path:
     return _save(path, nodes, io, weights)
 
 
+def tied(path: Path) -> Path:
+    """Write an embedding whose table is also the weight of two products."""
+    random = np.random.default_rng(9)
+    nodes = [
+        helper.make_node("Gather", ["table", "tokens"], ["a"], name="embed"),
+        helper.make_node("MatMul", ["a", "table"], ["b"], name="up"),
+        helper.make_node("Tanh", ["b"], ["c"], name="tanh"),
+        helper.make_node("MatMul", ["c", "table"], ["logits"], name="head"),
+    ]
+    io = (
+        [helper.make_tensor_value_info("tokens", TensorProto.INT64, ["batch", "length"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "length", WIDTH])],
+    )
+    return _save(path, nodes, io, {"table": random.normal(size=(WIDTH, WIDTH)).astype(np.float32)})
+
+
+def tokens(count: int = 6) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yield inputs of the tied graph, each of another length."""
+    random = np.random.default_rng(10)
+    for index in range(count):
+        yield {"tokens": random.integers(0, WIDTH, (1, 3 + index))}
+
+
 def images(count: int = 12) -> Iterator[dict[str, NDArray[Any]]]:
     """Yield inputs of the convolutional graph."""
     random = np.random.default_rng(7)

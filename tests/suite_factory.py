@@ -149,8 +149,9 @@ _FACTS: dict[str, dict[str, Any]] = {
     "quantize-weights": {"products_quantised": 96, "share_of_weights": 0.94, "block": 32, "symmetric": True},
 }
 _SENSITIVITY = {
-    "error_all_quantised": 0.164,
-    "error_after_exclusion": [0.121, 0.083],
+    "judged_by": "answers",
+    "loss_all_quantised": 0.164,
+    "loss_after_exclusion": [0.121, 0.083],
     "excluded": ["/head/heat/Conv", "/backbone/embedder/Conv"],
     "most_sensitive": {"/head/heat/Conv": 0.11},
     "nodes_measured": 21,
@@ -173,11 +174,8 @@ def _artifact(workload: str, variant: str, backend: str) -> Artifact:
     _, share, stored, mac_share, _ = _TRAITS[variant]
     spec = SPECS[variant]
     told = {step.technique: _FACTS[step.technique] for step in spec.steps if step.technique in _FACTS}
-    on_graph = {name: facts for name, facts in told.items() if name.startswith("quantize-")}
-    on_network = {name: facts for name, facts in told.items() if name not in on_graph}
-    facts: dict[str, Any] = on_graph | ({"steps": on_network} if on_network else {})
     if variant == "int8-static-entropy":
-        facts["quantize-static"] = facts["quantize-static"] | {"calibration": "entropy", "sensitivity": _SENSITIVITY}
+        told["quantize-static"] = told["quantize-static"] | {"calibration": "entropy", "sensitivity": _SENSITIVITY}
     return Artifact(
         format="torch-export" if backend.startswith("torch") else "onnx",
         path="artifacts/model.onnx",
@@ -190,7 +188,7 @@ def _artifact(workload: str, variant: str, backend: str) -> Artifact:
         stored_bytes=None if stored is None else int(size * stored),
         macs=int(macs * mac_share),
         parameters=int(11_180_103 * mac_share),
-        facts=facts,
+        facts={"steps": told} if told else {},
     )
 
 

@@ -121,7 +121,7 @@ class OnnxRuntimeBackend:
         if recipe.precision == "bf16":
             return Support(
                 False,
-                "ONNX Runtime's CPU provider has no bf16 convolution kernels",
+                "ONNX Runtime's CPU provider has no bf16 kernels for convolutions and matrix products",
                 "use `torch`, `torch-compile` or `openvino` on a CPU with bf16 instructions",
             )
         if "quantize-static" in recipe.techniques and recipe.options.graph_optimisation in ("off", "basic"):
@@ -197,7 +197,7 @@ def _needs_exact(artifact: Artifact, options: RuntimeOptions) -> bool:
     """Return whether the fast 8-bit kernels would saturate: on x86 without VNNI, unless weights have 7 bits."""
     if platform.machine() not in ("x86_64", "AMD64") or options.features & VNNI_FEATURES:
         return False
-    return bool(artifact.facts.get("quantize-static", {}).get("weight_bits", 8) > 7)
+    return bool(artifact.facts.get("steps", {}).get("quantize-static", {}).get("weight_bits", 8) > 7)
 
 
 def _inspect(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from leptonbench.errors import EXIT_INVALID, EXIT_OK
 
 if TYPE_CHECKING:
     from leptonbench.comparison import CellComparison, Difference
+    from leptonbench.schema import CellSpec
     from leptonbench.stats.interval import Interval
 
 
@@ -21,15 +22,17 @@ def compare(
     metric: Annotated[
         str | None, typer.Option(metavar="TAG", help="What to compare; default: median latency, offline throughput.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Compare although the machines differ.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Compare although machines or what was measured differ.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Compare two runs cell by cell.
 
-    Shown is B's value over A's, with its interval from the rounds. Runs made on machines that differ are incomparable
-    (exit code 3) unless you pass --force.
+    Shown is B's value over A's, with its interval from the rounds. Runs made on machines that differ, or with another
+    model, data or latency target for a workload, are incomparable (exit code 3) unless you pass --force.
     """
-    from leptonbench.comparison import as_document, compare_runs, identity_differences
+    from leptonbench.comparison import as_document, compare_runs, identity_differences, only_in_one, task_differences
     from leptonbench.registry import unknown
     from leptonbench.schema import METRICS, SCHEMA_VERSION
     from leptonbench.store import RunStore, find_run
@@ -37,9 +40,12 @@ def compare(
     if metric is not None and metric not in METRICS:
         raise unknown("metric", metric, METRICS)
     first, second = RunStore.open(find_run(a)), RunStore.open(find_run(b))
-    differences = identity_differences(first.manifest.fingerprint.identity, second.manifest.fingerprint.identity)
+    machines = [run.manifest.fingerprint.identity for run in (first, second)]
+    differences = [*identity_differences(*machines), *task_differences(first.manifest, second.manifest)]
     comparable = force or not differences
-    cells = compare_runs(first.records(), second.records(), metric=metric) if comparable else []
+    records = first.records(), second.records()
+    cells = compare_runs(*records, metric=metric) if comparable else []
+    alone = only_in_one(*records)
     if as_json:
         console.document(
             {
@@ -48,6 +54,8 @@ def compare(
                 "b": str(second.path),
                 "comparable": not differences,
                 "differences": [item._asdict() for item in differences],
+                "only_a": [cell.key for cell in alone[0]],
+                "only_b": [cell.key for cell in alone[1]],
                 "cells": [as_document(item) for item in cells],
             }
         )
@@ -55,6 +63,7 @@ def compare(
         _show_differences(differences, force=force)
         if comparable:
             _show_cells(cells)
+        _show_alone(alone)
     return EXIT_OK if comparable else EXIT_INVALID
 
 
@@ -62,11 +71,24 @@ def _show_differences(differences: list[Difference], *, force: bool) -> None:
     if not differences:
         return
     word = "compared by force" if force else "incomparable"
-    console.say(f"{word}: the runs were made on machines that differ in {len(differences)} facts")
+    console.say(f"{word}: the machines, or what was measured, differ in {len(differences)} facts")
     for item in differences:
         console.say(f"  {item.field}: {item.a} | {item.b}")
     if not force:
-        console.say("  hint: measure both on one machine, or pass `--force` and read the ratios with that in mind")
+        what = "on one machine with the same model, data and target"
+        console.say(f"  hint: measure both {what}, or pass `--force` and read the ratios with that in mind")
+
+
+def _show_alone(alone: tuple[list[CellSpec], list[CellSpec]]) -> None:
+    """Name the cells that have no counterpart: a cell that is gone is a difference, too."""
+    if not any(alone):
+        return
+    from leptonbench.cli.wording import CellNames
+
+    name = CellNames(cell for cells in alone for cell in cells)
+    for side, cells in zip(("first", "second"), alone, strict=True):
+        for cell in cells:
+            console.say(f"only in the {side} run: {name(cell)}")
 
 
 def _show_cells(cells: list[CellComparison]) -> None:

@@ -95,10 +95,15 @@ def _search(request: TuneRequest, *, quiet: bool) -> tuple[RunOutcome, TuneResul
 
 
 def _verified(outcome: RunOutcome, result: TuneResult) -> bool:
-    """Return whether the winner was verified; a default that misses the target is no fault of the search."""
+    """Return whether the winner was verified and its answers are good enough.
+
+    A default that misses the target is no fault of the search.
+    """
     from leptonbench.schema import Status
 
-    return any(record.cell.key == result.winner_cell and record.status is Status.OK for record in outcome.records)
+    return result.meets_quality is True and any(
+        record.cell.key == result.winner_cell and record.status is Status.OK for record in outcome.records
+    )
 
 
 def _document(outcome: RunOutcome, result: TuneResult, page: Path | None) -> dict[str, Any]:
@@ -128,6 +133,7 @@ def _show(outcome: RunOutcome, result: TuneResult) -> None:
         columns = ["option", "best", "instead of", "rate with it / without (modelled)", "so it is"]
         console.table([console.Column(name) for name in columns], rows, title="what each option contributes")
     console.out(_summary(result))
+    console.out(_quality(result))
     console.out(f"again: {result.command}")
 
 
@@ -147,7 +153,7 @@ def _show_verified(outcome: RunOutcome, result: TuneResult) -> None:
     from leptonbench.schema import Status
 
     rows: list[list[str]] = []
-    for title, key in (("default", result.default_cell), ("best", result.winner_cell)):
+    for title, key in (("default", result.default_cell), (_winner(result), result.winner_cell)):
         record = next((record for record in outcome.records if record.cell.key == key), None)
         if record is None or (rows and key == result.default_cell):
             continue
@@ -175,12 +181,27 @@ def _summary(result: TuneResult) -> str:
         line = f"within {target} the gain is not verified: {result.speedup.why_null}"
         line += f"; the queue model says {_ratio(result.modelled_speedup)} of the default's rate"
     else:
-        line = f"within {target} the best setting has {_ratio(result.speedup)} of the default's rate: {result.verdict}"
+        line = f"within {target} the {_winner(result)} setting has {_ratio(result.speedup)} of the default's rate: "
+        line += result.verdict
     certified = result.certified_percentile
     wanted = result.slo.percentile
     if certified is not None and certified < wanted:
         line += f"; its queries certify no percentile above p{100 * certified:g}: a larger --budget does"
     return line
+
+
+def _winner(result: TuneResult) -> str:
+    """Name the winner: nothing is the best whose answers are not known to be good enough."""
+    return "best" if result.meets_quality else "fastest"
+
+
+def _quality(result: TuneResult) -> str:
+    """Say whether the winner's answers are good enough for its rate to count."""
+    if result.meets_quality is None:
+        return f"whether its quality meets the floor is unknown: {result.quality}"
+    if result.meets_quality:
+        return f"its quality meets the floor: {result.quality}"
+    return f"its quality is below the floor, so its rate is of no use: {result.quality}"
 
 
 def _setting(item: Described) -> str:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
+from numpy.typing import NDArray
+
+from leptonbench.stats.interval import Interval
 from leptonbench.tasks.base import Arrays, Lesson
 
 if TYPE_CHECKING:
     from leptonbench.tasks.network import Network
 
 Options = Mapping[str, str | int | float | bool]
+Outputs = Sequence[Sequence[NDArray[Any]]]
+"""By sample, the network's outputs in their order."""
+Difference = Callable[[Outputs, Outputs], Interval]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,8 @@ class Context:
         source: The Hugging Face folder that the model came from.
         workdir: Scratch folder, removed afterwards.
         say: Told what takes long, a line at a time.
+        difference: By how much the task's metric changes from the answers behind the second outputs to those behind the
+            first: both of the first calibration samples, in their order. `None` where outputs alone are no answers.
         note: Told facts worth keeping beside the result (what was removed, how far training came), as JSON can hold
             them.
     """
@@ -61,6 +69,7 @@ class Context:
     source: Path
     workdir: Path
     say: Callable[[str], None]
+    difference: Difference | None = None
     note: Callable[[str, Any], None] = _unheard
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -35,3 +36,24 @@ def name_nodes(model: Any) -> None:
         if not node.name or node.name in taken:
             node.name = f"{node.op_type}_{index}"
         taken.add(node.name)
+
+
+def untie_weights(model: Any, op_types: Collection[str]) -> None:
+    """Give each reader of a constant that a node of these types multiplies by a copy of its own, in place.
+
+    An embedding tied to the last product would otherwise be read from the product's codes, all of it at each call; and
+    ONNX Runtime cannot open a graph that reads one tensor of int8 codes twice where it turns them into uint8, as it
+    does for exact sums on x86 CPUs without VNNI.
+    """
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    weights = {name for node in model.graph.node if node.op_type in op_types for name in node.input[:2]}
+    read: set[str] = set()
+    for node in model.graph.node:
+        for index, name in enumerate(node.input):
+            if name not in weights or name not in constants:
+                continue
+            if name in read:
+                copy = model.graph.initializer.add()
+                copy.CopyFrom(constants[name])
+                copy.name = node.input[index] = f"{name}/{node.name}"
+            read.add(name)

@@ -7,9 +7,10 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from leptonbench.compression.base import Context, Options, check_options
 from leptonbench.compression.calibrate import METHODS, Range, Samples, collect_ranges, float_tensors
+from leptonbench.compression.encoding import WeightCodes
 from leptonbench.compression.facts import add_facts
-from leptonbench.compression.fold import fold, name_nodes
-from leptonbench.compression.sensitivity import PRODUCTS, Sensitivity, measure
+from leptonbench.compression.fold import fold, name_nodes, untie_weights
+from leptonbench.compression.sensitivity import PRODUCTS, Sensitivity, by_answers, by_outputs, measure
 from leptonbench.errors import UsageError
 
 CHAIN = PRODUCTS | {
@@ -33,7 +34,6 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "exclude_most": (),
     "exclude_limit_s": (),
 }
-_SENSITIVITY_SAMPLES = 8
 
 
 class _Settings(NamedTuple):
@@ -69,9 +69,10 @@ class QuantizeStatic:
         operators: `chain` also quantises what lies between products, so that codes pass from one to the next;
             `products` leaves that in fp32, where residual sums and normalisations want it; `auto` takes `products` for
             graphs with layer normalisation or softmax.
-        exclude: `measured` leaves the nodes in fp32 that hurt most, until the error of the outputs is `exclude_bound`
-            (0.1 of their standard deviation) or `exclude_most` nodes (4) are out; measuring stops after
-            `exclude_limit_s` (30).
+        exclude: `measured` leaves products in fp32 until what the task's metric loses on calibration samples is chance
+            or next to nothing, or `exclude_most` of them (4) are out; measuring stops after `exclude_limit_s` (60). A
+            network whose outputs alone are no answers goes by their error: `exclude_bound` of their standard deviation
+            (0.1).
     """
 
     stage: ClassVar[Literal["module", "graph"]] = "graph"
@@ -92,6 +93,7 @@ class QuantizeStatic:
         folded = fold(Path(model), context.workdir / "folded.onnx")
         name_nodes(folded)
         op_types = _op_types(folded, settings.operators)
+        untie_weights(folded, PRODUCTS.intersection(op_types))
         tensors = _activations(folded, op_types)
         samples = Samples(context.calibration, settings.samples)
         context.say(f"calibrate ({settings.method})")
@@ -105,15 +107,40 @@ class QuantizeStatic:
             "calibration_samples": count,
             "weight_bits": 7 if settings.reduce_range else 8,
             "operators": "chain" if "Add" in op_types else "products",
-            "products_quantised": sum(node.op_type in PRODUCTS for node in folded.graph.node)
-            - len(found.excluded if found else ()),
+            "products_quantised": _count_products(quantised),
         }
+        if not facts["products_quantised"] and not (found and found.excluded):
+            raise UsageError(
+                "the model's weights cannot be quantised",
+                cause="no convolution or matrix product ends with 8-bit weights: none holds its own in fp32",
+                hint="give the model in fp32, before any cast",
+            )
         add_facts(quantised, "quantize-static", facts | ({"sensitivity": found.facts()} if found else {}))
         target = context.workdir / "int8-static.onnx"
         ordered = ONNXModel(quantised)
         ordered.topological_sort()  # the quantiser appends its nodes at the end; the format asks for them in order
         onnx.save(ordered.model, str(target))
         return target
+
+
+def _count_products(model: Any) -> int:
+    """Count the products of a finished graph that multiply 8-bit codes; a constant must be held in 8 bits."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    made = {name: node for node in model.graph.node for name in node.output}
+
+    def constant(name: str) -> bool:
+        node = made.get(name)
+        return name in constants or (node is not None and node.op_type == "Cast" and constant(node.input[0]))
+
+    def coded(name: str) -> bool:
+        """Say whether a tensor is read from codes that are either held, or made of an activation."""
+        node = made.get(name)
+        if node is None or node.op_type != "DequantizeLinear":
+            return False
+        source = made.get(node.input[0])
+        return source is None or source.op_type != "QuantizeLinear" or not constant(source.input[0])
+
+    return sum(node.op_type in PRODUCTS and all(map(coded, node.input[:2])) for node in model.graph.node)
 
 
 def _settings(options: Options) -> _Settings:
@@ -130,7 +157,7 @@ def _settings(options: Options) -> _Settings:
         exclude=options.get("exclude", "none") == "measured",
         bound=_number(options, "exclude_bound", 0.1, low=0, high=10),
         most=int(_number(options, "exclude_most", 4, low=1, high=1000)),
-        limit_s=_number(options, "exclude_limit_s", 30, low=1, high=36_000),
+        limit_s=_number(options, "exclude_limit_s", 60, low=1, high=36_000),
     )
     if "percentile" in options and settings.method != "percentile":
         raise UsageError(
@@ -175,14 +202,15 @@ def _measure(
     model: Any, ranges: dict[str, Range], settings: _Settings, op_types: list[str], context: Context
 ) -> Sensitivity:
     context.say("measure which layers 8 bits hurt")
+    judge = by_outputs(settings.bound) if context.difference is None else by_answers(context.difference)
     return measure(
         model,
         ranges,
-        Samples(context.calibration, min(_SENSITIVITY_SAMPLES, settings.samples)),
+        Samples(context.calibration, min(judge.samples, settings.samples)),
         op_types=op_types,
         activations=settings.activations,
-        per_channel=settings.per_channel,
-        bound=settings.bound,
+        weights=WeightCodes(settings.weights, settings.per_channel, settings.reduce_range),
+        judge=judge,
         most=settings.most,
         limit_s=settings.limit_s,
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from leptonbench.compression import TECHNIQUES
 from leptonbench.compression.base import Context, Tuning
 from leptonbench.compression.shipped import TUNED_FILE, check_shipped, find_tuned
-from leptonbench.compression.source import hash_files
+from leptonbench.compression.source import hash_files, resolve_source
 from leptonbench.errors import UsageError
 from leptonbench.schema import StepSpec
 
@@ -83,22 +83,20 @@ class Kept:
     budget_s: float | None
 
     def identity(self, steps: Sequence[StepSpec]) -> str:
-        """Return what decides the network after these steps, beside the source; empty if none of them tunes."""
-        if not any(TECHNIQUES.get(step.technique).tunes for step in steps):
-            return ""
-        told = [step.model_dump() for step in steps]
-        parts = [TUNING_REVISION, self.source_sha256, self.data, self.seed, self.budget_s, told]
-        shipped = self._shipped(steps)
-        if shipped is not None:
-            parts.append(hash_files(sorted(shipped.iterdir())))
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        """Return what decides the network after these steps, beside the source; empty if none of them tunes.
 
-    def _shipped(self, steps: Sequence[StepSpec]) -> Path | None:
-        for length in _tuned_lengths(steps):
-            found = find_tuned(self.shipped, self.source_sha256, steps[:length])
-            if found is not None:
-                return found
-        return None
+        Raises:
+            UsageError: If a step names a teacher that is not there.
+        """
+        lengths = _tuned_lengths(steps)
+        if not lengths:
+            return ""
+        parts = [TUNING_REVISION, self.source_sha256, [step.model_dump() for step in steps]]
+        shipped = [find_tuned(self.shipped, self.source_sha256, steps[:length]) for length in lengths]
+        if shipped[0] is None:  # otherwise nothing is tuned here, and what would decide that does not matter
+            parts += [self.data, self.seed, self.budget_s, *_teachers(steps)]
+        parts += [hash_files(sorted(folder.iterdir())) for folder in shipped if folder is not None][:1]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def find(self, steps: Sequence[StepSpec]) -> tuple[Path, str] | None:
         """Return the folder of exactly these steps and where it is from; `None` if they were not tuned yet."""
@@ -113,6 +111,12 @@ class Kept:
         return self.folder / self.identity(steps)[:32]
 
 
+def _teachers(steps: Sequence[StepSpec]) -> list[str]:
+    """Return the hashes of the models that steps learn from: a step knows a teacher by name only."""
+    names = (step.options.get("teacher") for step in steps if step.technique == "distill")
+    return [resolve_source(str(name)).sha256 for name in names if name is not None]
+
+
 def _tuned_lengths(steps: Sequence[StepSpec]) -> list[int]:
     """Return the lengths of the prefixes that end in a technique that tunes, the longest first."""
     return [index + 1 for index in reversed(range(len(steps))) if TECHNIQUES.get(steps[index].technique).tunes]
@@ -125,6 +129,7 @@ def check_order(variant: str, steps: Sequence[StepSpec]) -> None:
         UsageError: Saying which two, why, and the order that makes sense.
     """
     orders = [TECHNIQUES.get(step.technique).order for step in steps]
+    _check_numbers(variant, steps, orders)
     for index, (one, other) in enumerate(zip(orders, orders[1:], strict=False)):
         if other > one:
             continue
@@ -139,6 +144,20 @@ def check_order(variant: str, steps: Sequence[StepSpec]) -> None:
             cause=f"`{second}` follows `{first}`: {_reason(one, other)}",
             hint=hint,
         )
+
+
+def _check_numbers(variant: str, steps: Sequence[StepSpec], orders: Sequence[int]) -> None:
+    """Refuse a cast beside quantisation, in whichever order: both decide in which numbers the weights end."""
+    cast = next((step.technique for step, order in zip(steps, orders, strict=True) if order == _CAST), None)
+    other = next((step.technique for step, order in zip(steps, orders, strict=True) if order >= _QUANTISING), None)
+    if cast is None or other is None:
+        return
+    raise UsageError(
+        f"the steps of variant `{variant}` make no sense together",
+        cause=f"`{other}` and `{cast}`: quantisation reads fp32 weights and writes integers; weights that were cast "
+        "stay as they are under the label of the quantisation, and integers cannot be cast any more",
+        hint=f"leave one of them out: `{other}` alone makes the smaller numbers",
+    )
 
 
 def _reason(first: int, second: int) -> str:
@@ -175,18 +194,20 @@ def apply_module_steps(
         check_shipped(kept.shipped, kept.source_sha256)
     found: dict[str, Any] = {}
     tuned: dict[str, Any] = {}
-    done = 0
+    done, settings = 0, context.source
     for length in _tuned_lengths(steps):
         place = kept.find(steps[:length])
         if place is not None:
             network, document = load_tuned(place[0], context.load_network)
-            found, tuned, done = document["facts"], {"from": place[1], **document["origin"]}, length
+            found, tuned = document["facts"], {"from": place[1], **document["origin"]}
+            done, settings = length, place[0]
             break
     for index in range(done, len(steps)):
         technique = steps[index].technique
         if TECHNIQUES.get(technique).tunes:
-            network, found = _tune(network, steps[: index + 1], context, kept=kept, found=found)
-            tuned = {"from": "now", **_origin(kept)}
+            settings = _tune(network, steps[: index + 1], context, kept=kept, settings=settings, found=found)
+            network, document = load_tuned(settings, context.load_network)
+            found, tuned = document["facts"], {"from": "now", **_origin(kept)}
         else:
             notes: dict[str, Any] = {}
             heard = replace(context, note=notes.__setitem__)
@@ -197,10 +218,19 @@ def apply_module_steps(
 
 
 def _tune(
-    network: Network, steps: Sequence[StepSpec], context: Context, *, kept: Kept, found: dict[str, Any]
-) -> tuple[Network, dict[str, Any]]:
-    """Apply the last of the steps, which tunes, and keep the result; return it as it will be read again."""
-    from leptonbench.compression.tuned import load_tuned, save_tuned
+    network: Network, steps: Sequence[StepSpec], context: Context, *, kept: Kept, settings: Path, found: dict[str, Any]
+) -> Path:
+    """Apply the last of the steps, which tunes, and return the folder that keeps the result.
+
+    Args:
+        network: After the steps before.
+        steps: All, in order.
+        context: What they may use.
+        kept: Where the result goes.
+        settings: The folder whose configuration the network is built from: a step before may have made a student.
+        found: What the steps before found out.
+    """
+    from leptonbench.compression.tuned import save_tuned
 
     place = kept.place(steps)
     checkpoints = kept.folder / "checkpoints" / place.name
@@ -218,7 +248,7 @@ def _tune(
         save_tuned(
             scratch,
             network,
-            source=context.source,
+            source=settings,
             source_sha256=kept.source_sha256,
             steps=steps,
             origin=_origin(kept),
@@ -231,9 +261,7 @@ def _tune(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     shutil.rmtree(checkpoints, ignore_errors=True)
-    network, document = load_tuned(place, context.load_network)
-    facts: dict[str, Any] = document["facts"]
-    return network, facts
+    return place
 
 
 def _origin(kept: Kept) -> dict[str, Any]:

@@ -9,30 +9,61 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from leptonbench.compression.base import Difference, Outputs
 from leptonbench.compression.calibrate import Range, Samples, open_graph
+from leptonbench.compression.encoding import ENCODINGS, Encoding, WeightCodes
 from leptonbench.tasks.base import Arrays
 
 _MEASURING = 0.7  # of the time limit
+_ALLOWED = 0.005  # loss of the task's metric that is not worth a product in fp32
+_WORTH = 0.9  # of the loss: products taken out leave at most so much of it, or stay
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
-class Encoding(NamedTuple):
-    """How 8-bit codes stand for real values: integer limits, and whether zero is in their middle."""
+class Loss(NamedTuple):
+    """How much worse outputs are than fp32's, and whether that calls for something."""
 
-    low: int
-    high: int
-    symmetric: bool
+    value: float
+    matters: bool
 
 
-ENCODINGS = {"uint8": Encoding(0, 255, False), "int8": Encoding(-128, 127, False)}
-_WEIGHTS = Encoding(-127, 127, True)
+class Judge(NamedTuple):
+    """What exclusion goes by: `answers` (the task's own metric) or `outputs` (their numbers)."""
+
+    by: str
+    loss: Callable[[Outputs, Outputs], Loss]
+    samples: int
+
+
+def by_outputs(bound: float) -> Judge:
+    """Go by the root mean square of the difference over the spread of fp32's values: what is left without a metric."""
+
+    def loss(found: Outputs, plain: Outputs) -> Loss:
+        error = _error(found, plain)
+        return Loss(error, error > bound)
+
+    return Judge("outputs", loss, 8)
+
+
+def by_answers(difference: Difference) -> Judge:
+    """Go by the task's metric: a loss matters that chance does not explain.
+
+    Numbers mislead where most of them are background: a detector's boxes go wrong long before its mean output does.
+    """
+
+    def loss(found: Outputs, plain: Outputs) -> Loss:
+        change = difference(found, plain)
+        certain = change.high is not None and change.high < 0
+        return Loss(-change.value, certain and -change.value > _ALLOWED)
+
+    return Judge("answers", loss, 48)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +71,18 @@ class Sensitivity:
     """What was measured and decided.
 
     Attributes:
-        error: Of the outputs with every node quantised: root mean square of the difference to fp32, over the standard
-            deviation of the fp32 output; of the output where it is largest.
-        alone: By node, the error with that node alone quantised.
+        by: What the loss is of: `answers` or `outputs`.
+        loss: With every node quantised.
+        alone: By node, the error of the outputs with that node alone quantised; empty where nothing had to be ranked.
         excluded: Nodes left in fp32, in the order in which they were taken out.
-        remaining: The error after each exclusion.
-        samples: Calibration samples behind every error.
+        remaining: The loss after each exclusion.
+        samples: Calibration samples behind every loss.
         seconds: How long it took.
-        complete: Whether time sufficed to measure every node.
+        complete: Whether time sufficed to measure every node that had to be.
     """
 
-    error: float
+    by: str
+    loss: float
     alone: dict[str, float]
     excluded: tuple[str, ...]
     remaining: tuple[float, ...]
@@ -62,8 +94,9 @@ class Sensitivity:
         """Return it as JSON can hold it, the eight most sensitive nodes only."""
         worst = sorted(self.alone.items(), key=lambda item: -item[1])[:8]
         return {
-            "error_all_quantised": self.error,
-            "error_after_exclusion": list(self.remaining),
+            "judged_by": self.by,
+            "loss_all_quantised": self.loss,
+            "loss_after_exclusion": list(self.remaining),
             "excluded": list(self.excluded),
             "most_sensitive": dict(worst),
             "nodes_measured": len(self.alone),
@@ -80,76 +113,76 @@ def measure(
     *,
     op_types: Sequence[str],
     activations: str,
-    per_channel: bool,
-    bound: float,
+    weights: WeightCodes,
+    judge: Judge,
     most: int,
     limit_s: float,
 ) -> Sensitivity:
-    """Measure each product's sensitivity, and take out the worst until the outputs' error meets the bound.
+    """Take products out of quantisation until what is lost no longer matters.
+
+    First those that give the outputs, together: they are few and small, and nothing after them evens out their
+    rounding. Then the others, from the most sensitive on.
 
     Args:
         model: An onnx `ModelProto` in fp32 with inferred shapes, its normalisations folded.
         ranges: Of the activations.
-        samples: Run once for each product, and once for each one that is taken out.
+        samples: Run once for each product, and once for each one that is tried without.
         op_types: Operators that are quantised; products among them are what can be taken out.
         activations: `uint8` or `int8`.
-        per_channel: Whether each output channel of a weight has its own scale.
-        bound: Error at which nothing more is taken out.
+        weights: How the products' constant inputs are encoded.
+        judge: Says what is lost, and whether it matters.
         most: Nodes that are taken out at most.
         limit_s: After so long nothing more is taken out; measuring nodes ends before, so that what was found is used.
     """
     started = time.perf_counter()
-    switches = _Switches(model, ranges, op_types=op_types, encoding=ENCODINGS[activations], per_channel=per_channel)
+    switches = _Switches(model, ranges, op_types=op_types, encoding=ENCODINGS[activations], codes=weights)
     batch = list(samples)
     plain = [switches.run(sample, ()) for sample in batch]
 
-    def error(nodes: Sequence[str]) -> float:
-        return _error([switches.run(sample, nodes) for sample in batch], plain)
+    def without(names: Collection[str]) -> Loss:
+        kept = [name for name in switches.nodes if name not in names]
+        return judge.loss([switches.run(sample, kept) for sample in batch], plain)
 
-    whole = error(switches.nodes)
-    if whole <= bound:
-        return Sensitivity(whole, {}, (), (), len(batch), time.perf_counter() - started, complete=True)
-    alone: dict[str, float] = {}
-    for node in switches.products:
-        if time.perf_counter() - started > _MEASURING * limit_s:
-            break
-        alone[node] = error([node])
+    def spent_s() -> float:
+        return time.perf_counter() - started
 
-    def late() -> bool:
-        return time.perf_counter() - started > limit_s
-
-    excluded, remaining = _take_out(switches.nodes, alone, error, whole=whole, bound=bound, most=most, late=late)
-    seconds = time.perf_counter() - started
-    complete = len(alone) == len(switches.products)
-    return Sensitivity(whole, alone, excluded, remaining, len(batch), seconds, complete)
-
-
-def _take_out(
-    nodes: Sequence[str],
-    alone: Mapping[str, float],
-    error: Callable[[Sequence[str]], float],
-    *,
-    whole: float,
-    bound: float,
-    most: int,
-    late: Callable[[], bool],
-) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """Take nodes out from the most sensitive on; one whose absence does not help is left in."""
+    whole = best = without(())
     excluded: list[str] = []
     remaining: list[float] = []
-    best = whole
-    for node in sorted(alone, key=lambda name: -alone[name])[: 2 * most]:
-        if best <= bound or len(excluded) == most or late():
-            break
-        found = error([name for name in nodes if name not in excluded and name != node])
-        if found < best:
-            excluded.append(node)
-            remaining.append(found)
+
+    def try_without(names: Sequence[str]) -> None:
+        nonlocal best
+        found = without([*excluded, *names])
+        if found.value < _WORTH * best.value:
+            excluded.extend(names)
+            remaining.append(found.value)
             best = found
-    return tuple(excluded), tuple(remaining)
+
+    if best.matters and 0 < len(switches.last) < min(len(switches.products), most + 1):
+        try_without(switches.last)
+    alone: dict[str, float] = {}
+    others = [name for name in switches.products if name not in excluded] if best.matters else []
+    for node in others:
+        if spent_s() > _MEASURING * limit_s:
+            break
+        alone[node] = _error([switches.run(sample, [node]) for sample in batch], plain)
+    for node in sorted(alone, key=lambda name: -alone[name])[: 2 * most]:
+        if not best.matters or len(excluded) >= most or spent_s() > limit_s:
+            break
+        try_without([node])
+    return Sensitivity(
+        by=judge.by,
+        loss=whole.value,
+        alone=alone,
+        excluded=tuple(excluded),
+        remaining=tuple(remaining),
+        samples=len(batch),
+        seconds=spent_s(),
+        complete=len(alone) == len(others),
+    )
 
 
-def _error(found: Sequence[list[NDArray[Any]]], plain: Sequence[list[NDArray[Any]]]) -> float:
+def _error(found: Outputs, plain: Outputs) -> float:
     """Return the largest over the outputs of RMS difference / standard deviation of the fp32 values."""
     errors = []
     for index in range(len(plain[0])):
@@ -167,6 +200,7 @@ class _Switches:
     Attributes:
         nodes: Names of the nodes that can be quantised.
         products: Those of them that multiply.
+        last: Those of the products that give an output of the graph.
     """
 
     def __init__(
@@ -176,7 +210,7 @@ class _Switches:
         *,
         op_types: Sequence[str],
         encoding: Encoding,
-        per_channel: bool,
+        codes: WeightCodes,
     ) -> None:
         import onnx
 
@@ -188,13 +222,15 @@ class _Switches:
         fused = _fused(graph, op_types)
         self.nodes = tuple(node.name for node in chosen)
         self.products = tuple(node.name for node in chosen if node.op_type in PRODUCTS)
+        given = {value.name for value in graph.output}
+        self.last = tuple(n.name for n in chosen if n.op_type in PRODUCTS and given & set(n.output))
         self._tensors = {node.name: _touched(node, ranges, weights, fused) for node in chosen}
         switched = sorted({name for names in self._tensors.values() for name in names})
-        axes = _channel_axes(chosen) if per_channel else {}
+        axes = _channel_axes(chosen)
         made: dict[str, list[Any]] = {}
         for name in switched:
             if name in weights:
-                rounded = _round_weight(onnx.numpy_helper.to_array(weights[name]), axes.get(name))
+                rounded = codes.rounded(onnx.numpy_helper.to_array(weights[name]), axes.get(name, 1))
                 graph.initializer.append(onnx.numpy_helper.from_array(rounded, f"{name}/rounded"))
                 made[name] = []
             else:
@@ -249,15 +285,6 @@ def _channel_axes(nodes: Sequence[Any]) -> dict[str, int]:
             transposed = any(item.name == "transB" and item.i for item in node.attribute)
             axes[node.input[1]] = 0 if node.op_type == "Conv" or transposed else 1
     return axes
-
-
-def _round_weight(weight: NDArray[Any], axis: int | None) -> NDArray[np.float32]:
-    """Return a weight after a round trip through 8 bits, symmetric as products with VNNI instructions want it."""
-    others = None if axis is None or weight.ndim < 2 else tuple(i for i in range(weight.ndim) if i != axis)
-    top = np.abs(weight).max(axis=others, keepdims=True)
-    scale = np.where(top > 0, top / _WEIGHTS.high, 1.0)
-    rounded: NDArray[np.float32] = (np.clip(np.rint(weight / scale), -127, 127) * scale).astype(np.float32)
-    return rounded
 
 
 def _round_nodes(graph: Any, name: str, *, span: Range, encoding: Encoding) -> list[Any]:

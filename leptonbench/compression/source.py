@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from leptonbench.errors import PrerequisiteError, UsageError
 
@@ -116,14 +115,3 @@ def hash_files(files: list[Path]) -> str:
             while chunk := handle.read(1 << 20):
                 digest.update(chunk)
     return digest.hexdigest()
-
-
-def labels_of(source: ModelSource) -> tuple[str, ...] | None:
-    """Return the class names a Hugging Face config states, in output order; `None` if it states none."""
-    if source.kind != "huggingface":
-        return None
-    config: dict[str, Any] = json.loads((source.path / "config.json").read_text(encoding="utf-8"))
-    names = config.get("id2label")
-    if not names:
-        return None
-    return tuple(names[key] for key in sorted(names, key=int))

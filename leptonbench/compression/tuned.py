@@ -50,8 +50,9 @@ def save_tuned(
     Args:
         folder: To write; made if it is not there.
         network: After the steps.
-        source: The Hugging Face folder that the steps started from.
-        source_sha256: Its hash.
+        source: The folder that the last step started from: the Hugging Face folder, or what a step before kept, with
+            its student's configuration.
+        source_sha256: Hash of the Hugging Face folder that the first step started from.
         steps: That were applied.
         origin: What else decided the result: seed, data, budget.
         facts: What the steps found out, by technique; a `config` among them replaces the source's.

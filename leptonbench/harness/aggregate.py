@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leptonbench.harness.jobs import Score
-from leptonbench.harness.rate import STEP
 from leptonbench.schema import (
     METRICS,
     Artifact,
@@ -30,6 +29,8 @@ from leptonbench.schema import (
 )
 from leptonbench.stats.early_stopping import certified_percentile
 from leptonbench.stats.interval import Interval
+from leptonbench.stats.rates import Rate
+from leptonbench.stats.rates import rate_ratio as ratio_of_rates
 from leptonbench.stats.special import binomial_cdf
 from leptonbench.stats.summary import ratio_interval, round_interval
 from leptonbench.tasks import Metric
@@ -148,7 +149,7 @@ def _times(data: CellData, rounds: Sequence[RoundRecord]) -> dict[str, Quantity]
         if values:
             metrics[tag] = _over_rounds(tag, values)
     if data.scenario.kind is Scenario.SERVER and "throughput" in metrics:
-        metrics["throughput"] = _sustained_rate(data, measured=metrics["throughput"])
+        metrics["throughput"] = _sustained_rate(data, rounds, measured=metrics["throughput"])
     if data.scenario.kind is Scenario.OFFLINE:
         why = "the offline scenario has all samples at once, so a latency of one means nothing"
         return metrics | {tag: Quantity.null("s", why) for tag in ("latency_p50", "latency_mean", *_PERCENTILES)}
@@ -160,17 +161,20 @@ def _times(data: CellData, rounds: Sequence[RoundRecord]) -> dict[str, Quantity]
     return metrics
 
 
-def _sustained_rate(data: CellData, *, measured: Quantity) -> Quantity:
-    """Return the server's rate: known to be sustained, and bounded by the next rate that was not."""
+def _sustained_rate(data: CellData, rounds: Sequence[RoundRecord], *, measured: Quantity) -> Quantity:
+    """Return the server's rate: known to be sustained where every run met the target, and bounded by what was not."""
+    met = sum(r.status is Status.OK for r in rounds)
+    sustained = met == len(rounds)
+    which = "highest Poisson rate at which" if sustained else "rate of Poisson arrivals that was offered;"
     bound = (
         "no higher rate was tried" if data.ceiling_per_s is None else f"{data.ceiling_per_s:.4g}/s was not sustained"
     )
     return measured.model_copy(
         update={
-            "low": measured.value,
+            "low": measured.value if sustained else None,
             "high": data.ceiling_per_s,
             "confidence": None,
-            "method": f"highest Poisson rate at which {measured.n} of {measured.n} runs met the target; {bound}",
+            "method": f"{which} {met} of {len(rounds)} runs met the target; {bound}",
         }
     )
 
@@ -296,7 +300,7 @@ def compare_with_baseline(record: CellRecord, base: CellRecord, *, theory: Quant
     theirs = [r.values[tag] for r in base.rounds if tag in r.values]
     if not mine or not theirs:
         return {"speedup": Quantity.null("1", "this cell or its fp32 counterpart has no measured rounds")}
-    paired = [r.index for r in record.rounds if tag in r.values] == [r.index for r in base.rounds if tag in r.values]
+    paired = _places(record, tag) == _places(base, tag)
     above, below = (theirs, mine) if tag == "latency_p50" else (mine, theirs)
     interval = ratio_interval(above, below, paired=paired)
     method = f"{tag} against fp32 on the same backend and scenario; {interval.method}"
@@ -308,22 +312,17 @@ def compare_with_baseline(record: CellRecord, base: CellRecord, *, theory: Quant
     return {"speedup": speedup} | ({"theoretical_speedup": theory} if theory else {})
 
 
-def rate_ratio(mine: Quantity, base: Quantity) -> Quantity:
-    """Return the ratio of two sustained rates; its range is the search's resolution, which no number of rounds narrows.
+def _places(record: CellRecord, tag: str) -> list[tuple[int, int]]:
+    """Return which sweep each round belongs to: rounds of one sweep lie close together in time."""
+    return [(r.attempt, r.index) for r in record.rounds if tag in r.values]
 
-    Where no higher rate was tried, one step is taken as the bound.
-    """
-    if mine.value is None or base.value is None:
+
+def rate_ratio(mine: Quantity, base: Quantity) -> Quantity:
+    """Return the ratio of two sustained rates with the resolution of their searches as its range."""
+    if not mine.value or not base.value:
         return Quantity.null("1", "one of the two rates is not known")
-    return Quantity(
-        value=mine.value / base.value,
-        unit="1",
-        low=mine.value / (base.high or base.value * STEP),
-        high=(mine.high or mine.value * STEP) / base.value,
-        n=mine.n,
-        provenance=Provenance.MEASURED,
-        method=f"ratio of sustained rates; the range is the search's step of {STEP - 1:.0%} on either side",
-    )
+    interval = ratio_of_rates(Rate(mine.value, mine.high, mine.n or 0), Rate(base.value, base.high, base.n or 0))
+    return _measured(interval, "1", method=interval.method)
 
 
 def quality_delta(score: Score, base: Score, metric: Metric) -> Quantity:

@@ -1,21 +1,16 @@
-"""Answer the evaluation samples, untimed: the quality of a group of cells, and where its engine spends its time."""
+"""Answer the evaluation samples, untimed: the quality of a group of cells."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from leptonbench.backends.profile import Profiled
 from leptonbench.harness.bench import check_finite, open_session, timed_indices
 from leptonbench.harness.feed import build_task, named_for
 from leptonbench.harness.jobs import SCORE_FLOOR, WorkerJob
-from leptonbench.schema import Notice
-from leptonbench.tasks import Arrays, Split
-
-_PROFILED = 10  # inferences behind an engine's profile
+from leptonbench.tasks import Split
 
 
 def score(job: WorkerJob, result: dict[str, Any]) -> None:
@@ -27,7 +22,6 @@ def score(job: WorkerJob, result: dict[str, Any]) -> None:
     if job.artifact is None:
         raise ValueError("a cell that is scored has an artifact")
     answers: list[Any] = []
-    kept: list[Arrays] = []
     indices = timed_indices(job, len(samples))
     limit_s = float("inf") if job.score_limit_s is None else job.score_limit_s
     times: list[float] = []
@@ -39,8 +33,6 @@ def score(job: WorkerJob, result: dict[str, Any]) -> None:
         begun = time.perf_counter()
         outputs = session.run(sample)
         times.append(time.perf_counter() - begun)
-        if len(kept) < _PROFILED:
-            kept.append(sample)
         check_finite(outputs)
         answers.extend(task.decode(outputs))
     result["cut_short"] = len(answers) < len(indices)
@@ -52,15 +44,3 @@ def score(job: WorkerJob, result: dict[str, Any]) -> None:
     result["targets"] = dict(zip(indices, targets, strict=True))
     result["inferences"] = len(answers)
     session.close()
-    _profile(job, kept, result)
-
-
-def _profile(job: WorkerJob, samples: Sequence[Arrays], result: dict[str, Any]) -> None:
-    """Ask an engine that can tell where its time goes, in a session of its own that is never timed."""
-    try:
-        session, _ = open_session(job, profile=True)
-        if isinstance(session, Profiled):
-            result["profile"] = session.profile(samples).as_json()
-    except Exception as error:  # the answers are sound without it, and only the causes will know less
-        words = f"the engine could not be profiled: {type(error).__name__}: {error}".splitlines()[0]
-        result["notices"].append(Notice(code="no-profile", message=words, hint="causes of a speed are not looked for"))

@@ -72,6 +72,14 @@ def by_importance(suite: SuiteSpec) -> Callable[[CellSpec], tuple[int, int, int,
     return rank
 
 
+def groups_by_importance(cells: Sequence[CellSpec], suite: SuiteSpec) -> dict[str, CellSpec]:
+    """Return the most important cell of each group of cells that share a score, the most important group first."""
+    groups: dict[str, CellSpec] = {}
+    for cell in sorted(cells, key=by_importance(suite)):
+        groups.setdefault(cell.group, cell)
+    return groups
+
+
 def fit_budget(
     cells: Sequence[CellSpec], suite: SuiteSpec, *, left_s: float, sample_s: Mapping[str, float] | None = None
 ) -> tuple[tuple[CellSpec, ...], tuple[CellSpec, ...], float]:

@@ -24,15 +24,9 @@ PRODUCTS = frozenset(
         *("Convolution", "GroupConvolution", "Deconvolution"),
         *("FullyConnected", "FullyConnectedCompressed", "FullyConnectedQuantized", "FullyConnectedQuantizedLegacy"),
         # torch
-        *(
-            "mkldnn_convolution",
-            "_slow_conv2d_forward",
-            "addmm",
-            "mm",
-            "bmm",
-            "baddbmm",
-            "mkldnn_convolution_pointwise",
-        ),
+        *("mkldnn_convolution", "_slow_conv2d_forward", "addmm", "mm", "bmm", "baddbmm"),
+        # torch's compiler
+        *("mkldnn::_convolution_pointwise", "mkldnn::_linear_pointwise", "mkl::_mkl_linear"),
     }
 )
 CONVERSIONS = frozenset(
@@ -44,6 +38,8 @@ CONVERSIONS = frozenset(
 )
 _DYNAMIC = frozenset({"DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat"})
 _SPARSE = frozenset({"prune-weights", "sparse-2:4", "share-weights"})
+_BITS = {"fp32": 32, "tf32": 19, "fp16": 16, "bf16": 16, "int8": 8}
+_LESS_WORK = 0.8  # of fp32's multiply-accumulates: from there on products ought to be faster
 _FAR = 0.5  # of the theoretical speedup: less than that is worth a reason even where a variant is faster
 _NOTABLE = 0.1  # share of the time from which on it is named
 _FASTER = 1.1  # ratio of products' times from which on they count as faster: profiles of a few runs are no finer
@@ -235,13 +231,32 @@ def _outside(evidence: Evidence) -> Cause | None:
     return Cause(code="outside-products", values=values)
 
 
+def _unpacked(evidence: Evidence) -> Cause | None:
+    """Weights of few bits that each product unpacks, to multiply as before."""
+    side, ratio = evidence.variant, evidence.product_ratio
+    count = side.operators.get("MatMulNBits", 0)
+    if not count or ratio is None or ratio >= _FASTER:
+        return None
+    return Cause(code="weights-unpacked", values={"products": str(count), "ratio": f"{ratio:.2f}"})
+
+
+def _less_arithmetic(evidence: Evidence) -> bool:
+    """Say whether the products do less than fp32's: fewer of them, or narrower ones with the instructions for them."""
+    base, side = evidence.base, evidence.variant
+    if side.macs and base.macs and side.macs < _LESS_WORK * base.macs:
+        return True
+    wide = _BITS.get(base.executed or base.precision, 0)
+    narrow = _BITS.get(side.executed or "", wide)
+    return narrow < wide and (narrow > 8 or bool(evidence.features & VNNI_FEATURES))
+
+
 def _small(evidence: Evidence) -> Cause | None:
-    """Products in the narrower precision, with the instructions it needs, that are no faster: small or memory-bound."""
+    """Products that do less arithmetic and are no faster: too small, or they wait for memory."""
     ratio = evidence.product_ratio
     side = evidence.variant
-    if ratio is None or ratio >= _FASTER or _upcast(evidence) or _dense(evidence) or _signed(evidence):
+    if ratio is None or ratio >= _FASTER or not _less_arithmetic(evidence):
         return None
-    if _no_vnni(evidence) or _DYNAMIC & set(side.seconds):
+    if _upcast(evidence) or _signed(evidence) or _unpacked(evidence) or _DYNAMIC & set(side.seconds):
         return None
     count = sum(side.products().values())
     each = side.part_s(PRODUCTS) / count if count else side.part_s(PRODUCTS)
@@ -266,6 +281,7 @@ _CHECKS: tuple[Callable[[Evidence], Cause | None], ...] = (
     _signed,
     _no_vnni,
     _slow_integers,
+    _unpacked,
     _dynamic,
     _mixed,
     _conversions,

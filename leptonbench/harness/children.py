@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
 
-from leptonbench.errors import MeasurementError
+from leptonbench.errors import LeptonError, MeasurementError
 from leptonbench.harness.jobs import (
     JOB_FILE,
     RESULT_FILE,
@@ -21,7 +22,7 @@ from leptonbench.harness.jobs import (
     WorkerResult,
     write_message,
 )
-from leptonbench.harness.process import Ended, run_child
+from leptonbench.harness.process import Ended, Start, run_child, run_children
 from leptonbench.schema import Frozen
 
 R = TypeVar("R", bound=Frozen)
@@ -53,29 +54,44 @@ def run_worker(job: WorkerJob, *, timeout_s: float) -> tuple[WorkerResult | None
     write_message(folder / JOB_FILE, job)
     (folder / RESULT_FILE).unlink(missing_ok=True)
     module = _PROBE if job.mode == "probe" else _WORKER
-    ended = run_child(module, folder, timeout_s=timeout_s, threads=job.cell.threads)
+    ended = run_child(Start(module, folder, timeout_s, job.cell.threads))
     return _read(folder / RESULT_FILE, WorkerResult), ended
 
 
-def run_prepare(job: PrepareJob, *, threads: int, on_line: Callable[[str], None]) -> PrepareResult:
-    """Run the preparation of one workload.
+def run_prepares(
+    jobs: Sequence[PrepareJob], *, threads: int, at_once: int, on_line: Callable[[int, str], None]
+) -> list[PrepareResult | LeptonError]:
+    """Run the preparation of several workloads.
 
-    Raises:
-        LeptonError: If the model or data cannot be read, or the process died.
+    Args:
+        jobs: One a workload.
+        threads: Of each.
+        at_once: How many may run at the same time.
+        on_line: Told the job's position and a line of progress.
+
+    Returns:
+        What each made, or why it could not: the model or data cannot be read, or the process died.
     """
-    with scratch_folder() as folder:
-        write_message(folder / JOB_FILE, job)
-        ended = run_child(_PREPARE, folder, timeout_s=_PREPARE_TIMEOUT_S, threads=threads, on_line=on_line)
-        result = _read(folder / RESULT_FILE, PrepareResult)
+    with scratch_folder() as scratch:
+        starts = []
+        for index, job in enumerate(jobs):
+            folder = scratch / str(index)
+            folder.mkdir()
+            write_message(folder / JOB_FILE, job)
+            starts.append(Start(_PREPARE, folder, _PREPARE_TIMEOUT_S, threads, functools.partial(on_line, index)))
+        ends = run_children(starts, at_once=at_once)
+        return [_prepared(job, start.folder, ended) for job, start, ended in zip(jobs, starts, ends, strict=True)]
+
+
+def _prepared(job: PrepareJob, folder: Path, ended: Ended) -> PrepareResult | LeptonError:
+    result = _read(folder / RESULT_FILE, PrepareResult)
     if result is None:
-        raise MeasurementError(
+        return MeasurementError(
             f"the model `{job.model}` could not be prepared",
             cause="; ".join((ended.message, *ended.stderr[-3:])),
             hint="run it again with LEPTONBENCH_DEBUG=1, or with a smaller model if memory was short",
         )
-    if result.error is not None:
-        raise result.error.error()
-    return result
+    return result if result.error is None else result.error.error()
 
 
 def _read(path: Path, model: type[R]) -> R | None:

@@ -173,14 +173,17 @@ def with_baseline(record: CellRecord, siblings: Siblings, *, flags: tuple[str, .
     """Add speedup, theoretical speedup and quality difference, and judge the quality by the allowed drop."""
     metrics: dict[str, Quantity] = dict(record.metrics)
     base, score, base_score = siblings.base, siblings.score, siblings.base_score
-    meets_quality = record.meets_quality
     notices: list[Notice] = []
     if base is not None and base.cell.key != record.cell.key and record.rounds:
         metrics |= compare_with_baseline(record, base, theory=theory(record, base, flags=flags, table=table))
     elif record.rounds:
         itself = "this is the baseline" if base is not None else "the run has no fp32 cell on this backend and scenario"
         metrics |= {tag: Quantity.null("1", itself) for tag in ("speedup", "theoretical_speedup")}
-    if score is not None and base_score is not None and score.group != base_score.group:
+    meets_quality = record.meets_quality
+    if score is not None and base_score is None:
+        meets_quality = both(meets_quality, None)
+        notices.append(_unjudged(siblings.relative_floor))
+    elif score is not None and base_score is not None and score.group != base_score.group:
         delta = quality_delta(score, base_score, siblings.metric)
         metrics["quality_delta"] = delta
         allowed = -(1 - siblings.relative_floor) * (base_score.quality.value or 0.0)
@@ -220,7 +223,17 @@ def causes(
 def _side(record: CellRecord, score: Score) -> Side:
     artifact = record.artifact
     macs, precision = (artifact.macs, artifact.precision) if artifact else (0, "fp32")
-    return Side.of(macs, precision, score.effective, score.profile)
+    profile = next((r.profile for r in record.rounds if r.profile), {})
+    return Side.of(macs, precision, score.effective, profile)
+
+
+def _unjudged(relative_floor: float) -> Notice:
+    """Say that nothing tells how much of fp32's quality a variant keeps."""
+    return Notice(
+        code="no-baseline",
+        message=f"whether it keeps {relative_floor:.0%} of fp32's quality is unknown: fp32 has no score on this engine",
+        hint="run the fp32 variant, too; until then this cell is not ranked",
+    )
 
 
 def _uncertain(delta: Quantity, allowed: float, relative_floor: float) -> Notice:

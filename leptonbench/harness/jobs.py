@@ -180,7 +180,6 @@ class Score(Frozen):
         answers: By sample index.
         targets: By sample index.
         sample_s: Mean time of one inference, untimed by any rule: for estimates.
-        profile: The engine's own account of one inference, by kind of operator; empty where it gives none.
     """
 
     group: str
@@ -192,7 +191,6 @@ class Score(Frozen):
     targets: dict[int, Any]
     effective: dict[str, Any]
     sample_s: float = 0.0
-    profile: dict[str, Any] = Field(default_factory=dict)
 
 
 def write_message(path: Path, message: Frozen) -> None:

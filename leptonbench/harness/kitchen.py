@@ -5,25 +5,23 @@ from __future__ import annotations
 import copy
 import functools
 import hashlib
-import itertools
 import json
 import shutil
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from leptonbench.compression import TECHNIQUES, Compression, Context
 from leptonbench.compression.base import Tuning
 from leptonbench.compression.facts import read_file_facts
-from leptonbench.compression.follower import follower_inputs
 from leptonbench.compression.recipe import Kept, apply_module_steps, check_order
 from leptonbench.compression.source import hash_files, onnx_files, resolve_source
 from leptonbench.errors import BudgetSpent, NotApplicable, UsageError
 from leptonbench.harness.adopt import check_onnx_inputs
+from leptonbench.harness.calibration import Calibration, Part
 from leptonbench.harness.feed import build_task, named_for
 from leptonbench.harness.jobs import PrepareJob, PrepareTarget
 from leptonbench.harness.system import package_version, processing_identity
@@ -35,20 +33,11 @@ if TYPE_CHECKING:
 
 Format = Literal["torch-export", "onnx"]
 
-RECIPE_REVISION = 2  # raise when the code below changes what any step produces
+RECIPE_REVISION = 5  # raise when the code below changes what any step produces
 _FILES: dict[Format, str] = {"torch-export": "model.pt2", "onnx": "model.onnx"}
 _FACTS_FILE = "facts.json"
 _FOLLOWED = "followed"  # among a graph's facts: the task's loop calls a second one
 _ALONE = "cast"  # the step on networks that treats each by itself
-_CALIBRATED_LOOPS = 16  # samples whose every step calibrates a follower
-_TYPICAL_OF = 32  # samples looked at for one of typical length
-
-
-class Part(StrEnum):
-    """Which graph of a model; most have one."""
-
-    FIRST = "first"
-    FOLLOWER = "follower"
 
 
 class Made(NamedTuple):
@@ -75,14 +64,10 @@ class Kitchen:
         # A model from the hub is known by a name; its folder, with its pre-processing, only once it is here.
         self.reference = job.task.model_copy(update={"model_dir": job.task.model_dir or str(self.source.folder)})
         self.task = build_task(self.reference)
+        self.calibration = Calibration(self.task, self.source.path)
         self.reused: list[str] = []
         self._ends = None if job.limit_s is None else time.monotonic() + job.limit_s
         self._networks: dict[str, tuple[Network, dict[str, Any]]] = {}
-
-    @functools.cached_property
-    def calibration(self) -> Samples:
-        """Return the calibration split."""
-        return self.task.samples(Split.CALIBRATION)
 
     @functools.cached_property
     def evaluation(self) -> Samples:
@@ -94,20 +79,10 @@ class Kitchen:
         """Return what the reader should know of how the data were read."""
         return tuple(Notice(code="data", message=text, hint="") for text in getattr(self.evaluation, "notices", ()))
 
-    @functools.cached_property
-    def sample(self) -> Arrays:
-        """Return one encoded sample, of typical length where they have lengths."""
-        count = min(len(self.calibration), _TYPICAL_OF)
-        lengths = {index: self.calibration.duration_s(index) for index in range(count)}
-        known = {index: length for index, length in lengths.items() if length is not None}
-        middle = statistics.median_low(known.values()) if known else None
-        index = next((i for i, length in known.items() if length == middle), 0)
-        return self.task.encode(self.calibration.raw(index))
-
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of each input of the typical sample."""
-        return {name: array.shape for name, array in self.sample.items()}
+        return {name: array.shape for name, array in self.calibration.typical.items()}
 
     @functools.cached_property
     def data_sha256(self) -> str:
@@ -180,7 +155,7 @@ class Kitchen:
 
             self.say(f"export {kind}" + "".join(f" + {step.technique}" for step in steps))
             network, facts = self.network(steps, path.parent, part)
-            sample = self.samples_of(part)
+            sample = self.calibration.typical_of(part)
             known: dict[str, Any] = {
                 "facts": facts | ({_FOLLOWED: True} if network.follower else {}),
                 "shapes": {name: array.shape for name, array in sample.items()},
@@ -217,30 +192,21 @@ class Kitchen:
                     hint="casts and quantisation work on both",
                 )
             chosen = network if part is Part.FIRST or network.follower is None else network.follower
-            context = self.context(workdir, self.calibration_samples)
+            context = self.context(workdir, self.calibration.encoded)
             self._networks[key] = apply_module_steps(chosen, steps, context, kept=self.kept())
         return self._networks[key]
-
-    def samples_of(self, part: Part) -> Arrays:
-        """Return one typical sample of what a network takes."""
-        if part is Part.FIRST:
-            return self.sample
-        steps = list(self.follower_samples(iter([self.sample])))
-        return steps[len(steps) // 2]
-
-    def follower_samples(self, samples: Iterator[Arrays]) -> Iterator[Arrays]:
-        """Yield what the uncompressed follower is given while the task's loop runs over samples."""
-        return follower_inputs(self.task.load_network(self.source.path), self.task.couple, samples)
 
     def kept(self) -> Kept:
         """Say where tuned weights are looked for, and by what they are told apart."""
         workload = self.reference.workload_dir
         own = self.reference.own is not None
+        generated = f"{self.reference.name} {self.job.task.data.model_dump_json()}"
+        told = self.task.studied(Split.CALIBRATION).identity if own else generated
         return Kept(
             source_sha256=self.source.sha256,
             shipped=Path(workload) / "tuned" if workload and not own else None,
             folder=Path(self.job.cache) / "tuned",
-            data=self.calibration.identity if own else f"{self.reference.name} {self.job.task.data.model_dump_json()}",
+            data=told,
             seed=self.job.seed,
             budget_s=self.job.tune_budget_s,
         )
@@ -252,7 +218,7 @@ class Kitchen:
                 f"`{self.source.name}` is ONNX and cannot go through {kind} or steps on a PyTorch network",
                 hint="give the Hugging Face folder it was exported from",
             )
-        check_onnx_inputs(self.source, self.sample)
+        check_onnx_inputs(self.source, self.calibration.typical)
         from leptonbench.compression.graph import inspect_graph
 
         self.task.check_outputs([spec.shape for spec in inspect_graph(self.source.path).outputs])
@@ -266,7 +232,7 @@ class Kitchen:
             "versions": {name: package_version(name) for name in ("onnx", "onnxruntime")},
         }
         if technique.uses_calibration:
-            inputs["calibration"] = self.calibration.identity
+            inputs["calibration"] = self.calibration.samples.identity
             inputs["processing"] = processing_identity(self.reference.model_dir)
 
         def make(path: Path) -> None:
@@ -276,7 +242,9 @@ class Kitchen:
             workdir = path.parent / "work"
             workdir.mkdir()
             named = inspect_graph(model.path).inputs
-            context = self.context(workdir, lambda: (named_for(s, named) for s in self.calibration_of(part)))
+            context = self.context(workdir, lambda: (named_for(s, named) for s in self.calibration.encoded(part)))
+            if part is Part.FIRST and not self.followed(model):
+                context = replace(context, difference=self.calibration.difference)
             made = technique.apply(model.path, step.options, context)
             shutil.move(made, path)
             shutil.rmtree(workdir)
@@ -285,16 +253,10 @@ class Kitchen:
 
         return self.cached(inputs, "model.onnx", make)
 
-    def calibration_of(self, part: Part) -> Iterator[Arrays]:
-        """Yield what a graph is calibrated on."""
-        if part is Part.FIRST:
-            return self.calibration_samples()
-        return self.follower_samples(itertools.islice(self.calibration_samples(), _CALIBRATED_LOOPS))
-
-    def calibration_samples(self) -> Iterator[Arrays]:
-        """Yield the calibration samples, encoded, as batches of one."""
-        for index in range(len(self.calibration)):
-            yield self.task.encode(self.calibration.raw(index))
+    def followed(self, made: Made) -> bool:
+        """Say whether a file is the first of two graphs that answer in a loop over both: alone it has no answers."""
+        path = made.path.parent / _FACTS_FILE
+        return path.exists() and _FOLLOWED in json.loads(path.read_text(encoding="utf-8")).get("facts", {})
 
     def context(self, workdir: Path, calibration: Callable[[], Iterator[Arrays]]) -> Context:
         """Return what a step may use."""

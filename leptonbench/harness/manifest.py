@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from leptonbench.harness.device import resolve_host
 from leptonbench.harness.plan import RunPlan
 from leptonbench.harness.request import Overrides, RunRequest
 from leptonbench.harness.system import fingerprint, git_state
-from leptonbench.schema import Fingerprint, RunManifest, Settings
+from leptonbench.schema import Fingerprint, RoundRecord, RunManifest, Settings
 from leptonbench.store import MANIFEST, RunStore
 
 RESUMABLE = ("budget", "too-few-rounds")  # reasons that more time cures
@@ -60,6 +61,7 @@ def new_manifest(request: RunRequest, decided: RunPlan, machine: Fingerprint, ru
                 "filters": {axis: list(names) for axis, names in request.filters.items()},
                 "rounds": decided.suite.rounds,
                 "duration_s": decided.suite.duration_s,
+                "budget_s": request.budget_s,
                 "threads": decided.cells[0].threads,
                 "overrides": request.overrides.model_dump(mode="json"),
                 "seed": request.seed,
@@ -104,6 +106,7 @@ def resumed_request(request: RunRequest, store: RunStore) -> RunRequest:
         rounds=effective["rounds"],
         duration_s=effective["duration_s"],
         budget_s=request.budget_s,
+        tuned_within_s=effective.get("budget_s"),
         resume=request.resume,
         threads=effective["threads"],
         overrides=Overrides.model_validate(effective.get("overrides", {})),
@@ -114,6 +117,32 @@ def resumed_request(request: RunRequest, store: RunStore) -> RunRequest:
         command=request.command,
         passed=request.passed,
     )
+
+
+def first_window_s(manifest: RunManifest) -> float | None:
+    """Return the window that the run's first rounds had, if a budget shortened it; later rounds get the same."""
+    window_s = manifest.settings.effective.get("window_s")
+    return None if window_s is None else float(window_s)
+
+
+def with_window(settings: Settings, window_s: float) -> Settings:
+    """Return the settings with the window that a budget leaves."""
+    return settings.model_copy(update={"effective": {**settings.effective, "window_s": window_s}})
+
+
+def check_same_artifact(done: Sequence[RoundRecord], sha256: str, *, cell: str) -> None:
+    """Refuse to add rounds of one artifact to those of another.
+
+    Raises:
+        StorageError: Naming the cell.
+    """
+    before = {str(record.effective["artifact_sha256"]) for record in done if "artifact_sha256" in record.effective}
+    if before - {sha256}:
+        raise StorageError(
+            f"the model behind cell `{cell}` is not the one that its first rounds measured",
+            cause="the model, its data or a tuned variant changed since the run was started, or the cache was cleared",
+            hint="start a new run",
+        )
 
 
 def check_same_machine(manifest: RunManifest) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from leptonbench.backends import BACKENDS
 from leptonbench.errors import BudgetSpent, NotApplicable, PrerequisiteError
-from leptonbench.harness.children import run_prepare
+from leptonbench.harness.children import run_prepares
 from leptonbench.harness.feed import build_task
-from leptonbench.harness.jobs import PrepareJob, PrepareResult, PrepareTarget, TaskRef
+from leptonbench.harness.jobs import Failure, PrepareJob, PrepareResult, PrepareTarget, TaskRef
 from leptonbench.harness.plan import RunPlan, WorkloadPlan, skipped_record
 from leptonbench.schema import Artifact, CellRecord, CellSpec, Notice, Reason, Status
 from leptonbench.tasks import Task
@@ -41,13 +41,45 @@ class Pantry:
         self._tasks: dict[str, Task] = {}
 
     def prepare(
-        self, workload: WorkloadPlan, *, threads: int, on_line: Callable[[str], None], limit_s: float | None = None
+        self,
+        workloads: Sequence[WorkloadPlan],
+        *,
+        threads: int,
+        at_once: int,
+        on_line: Callable[[str, str], None],
+        limit_s: float | None = None,
     ) -> None:
-        """Make the artifacts that a workload's cells need, in a child process, the suite's first variants first.
+        """Make the artifacts that workloads' cells need, each in a child process, the suite's first variants first.
+
+        Where the run has other workloads, one whose model or data cannot be read, or whose preparation dies, costs no
+        more than its own cells.
+
+        Args:
+            workloads: Of the plan.
+            threads: Of each child.
+            at_once: How many may run at the same time.
+            on_line: Told a workload and a line of progress.
+            limit_s: Each stops making things after so long.
 
         Raises:
-            LeptonError: If the model or the data themselves cannot be read.
+            LeptonError: If the model or the data of the only workload cannot be read.
         """
+        names = [workload.spec.name for workload in workloads]
+        jobs = [self._job(workload, limit_s) for workload in workloads]
+        results = run_prepares(
+            jobs, threads=threads, at_once=at_once, on_line=lambda index, line: on_line(names[index], line)
+        )
+        for name, job, result in zip(names, jobs, results, strict=True):
+            if isinstance(result, PrepareResult):
+                self.prepared[name] = result
+            elif len(self._plan.workloads) == 1:
+                raise result
+            else:
+                failure = Failure.of(result)
+                self.prepared[name] = PrepareResult(failures={target.key: failure for target in job.targets})
+
+    def _job(self, workload: WorkloadPlan, limit_s: float | None) -> PrepareJob:
+        """Say what is to be made for a workload."""
         name = workload.spec.name
         cells = [cell for cell in self._plan.cells if cell.workload == name]
         formats = {(cell.variant, BACKENDS.get(cell.backend).format) for cell in cells}
@@ -57,7 +89,7 @@ class Pantry:
             for kind in ("torch-export", "onnx")
             if (variant.name, kind) in formats
         )
-        job = PrepareJob(
+        return PrepareJob(
             model=workload.spec.model,
             base=str(workload.base) if workload.base else None,
             task=self.reference(name),
@@ -67,7 +99,6 @@ class Pantry:
             tune_budget_s=self._tune_budget_s,
             limit_s=limit_s,
         )
-        self.prepared[name] = run_prepare(job, threads=threads, on_line=on_line)
 
     def notices(self, workload: WorkloadPlan) -> tuple[Notice, ...]:
         """Return what the reader should know of a workload's model and data."""

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,34 +36,119 @@ class Ended(NamedTuple):
     wall_s: float
 
 
-def run_child(
-    module: str, folder: Path, *, timeout_s: float, threads: int, on_line: Callable[[str], None] | None = None
-) -> Ended:
-    """Run `python -m module folder` and wait for it without using the CPU.
+class Start(NamedTuple):
+    """A child to be started: `python -m module folder`.
 
-    Args:
+    Attributes:
         module: Reads `folder/job.json` and writes `folder/result.json`.
         folder: Also holds the child's `stderr.txt`.
         timeout_s: After this the whole process group is killed.
         threads: For the thread pools that read their size from the environment.
-        on_line: Called with each line of the child's stdout; leave it out while timing.
+        on_line: Called with each line of the child's stdout.
     """
-    started = time.perf_counter()
-    with (folder / "stderr.txt").open("wb") as stderr:
-        child = subprocess.Popen(
-            [sys.executable, "-m", module, str(folder), str(os.getpid())],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if on_line else stderr,
-            stderr=stderr,
-            env=_environment(threads),
-            start_new_session=True,
-        )
+
+    module: str
+    folder: Path
+    timeout_s: float
+    threads: int
+    on_line: Callable[[str], None] | None = None
+
+
+class _Child:
+    """A child that was started."""
+
+    def __init__(self, start: Start) -> None:
+        self._start = start
+        self._started = time.perf_counter()
+        self._rest = b""
+        self.deadline = time.monotonic() + start.timeout_s
+        with (start.folder / "stderr.txt").open("wb") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", start.module, str(start.folder), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if start.on_line else stderr,
+                stderr=stderr,
+                env=_environment(start.threads),
+                start_new_session=True,
+            )
+
+    def left_s(self) -> float:
+        """Return the seconds until it has run too long, not below zero."""
+        return max(0.0, self.deadline - time.monotonic())
+
+    def read(self) -> bool:
+        """Hand on the lines that it wrote; return whether more may come."""
+        if self.process.stdout is None or self._start.on_line is None:
+            raise RuntimeError("the child was started without a pipe")
+        # Not `readline`: it would wait for the end of a line, and keep back lines that came in one piece.
+        chunk = os.read(self.process.stdout.fileno(), 65536)
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            self._start.on_line(line.decode(errors="replace"))
+        return bool(chunk)
+
+    def end(self) -> Ended:
+        """Wait for its end as long as it may take, and say how it ended."""
+        in_time = _sleep_until_exit(self.process, self.left_s())
+        self.kill()
+        wall_s = time.perf_counter() - self._started
+        return _classify(self.process.returncode, in_time, self._start.timeout_s, self._start.folder, wall_s)
+
+    def kill(self) -> None:
+        """Kill whatever is left of it and its own children."""
+        _kill_group(self.process)
+
+
+def run_child(start: Start) -> Ended:
+    """Run a child and wait for it without using the CPU; without `on_line` not even to read, as timing wants it."""
+    if start.on_line is not None:
+        return run_children([start], at_once=1)[0]
+    child = _Child(start)
     try:
-        finished = _follow(child, timeout_s, on_line) if on_line else _sleep_until_exit(child, timeout_s)
+        return child.end()
     finally:
         # Also on Ctrl-C and on errors of our own: no child outlives its round, nor do its own children.
-        _kill_group(child)
-    return _classify(child.returncode, finished, timeout_s, folder, time.perf_counter() - started)
+        child.kill()
+
+
+def run_children(starts: Sequence[Start], *, at_once: int) -> list[Ended]:
+    """Run children that write lines, some at the same time, and hand on their lines as they come.
+
+    Args:
+        starts: All with `on_line`.
+        at_once: How many may run at the same time.
+
+    Returns:
+        How each ended, in the order of `starts`.
+    """
+    waiting = list(enumerate(starts))[::-1]
+    running: dict[int, tuple[int, _Child]] = {}
+    ended: dict[int, Ended] = {}
+    poller = select.poll()
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                index, start = waiting.pop()
+                child = _Child(start)
+                if child.process.stdout is None:
+                    child.kill()
+                    raise ValueError("a child that is not read cannot run beside others")
+                running[child.process.stdout.fileno()] = index, child
+                poller.register(child.process.stdout, select.POLLIN | select.POLLHUP)
+            ready = {descriptor for descriptor, _ in poller.poll(1000 * min(c.left_s() for _, c in running.values()))}
+            for descriptor, (index, child) in list(running.items()):
+                if child.read() if descriptor in ready else child.left_s() > 0:
+                    continue
+                poller.unregister(descriptor)
+                del running[descriptor]
+                try:
+                    ended[index] = child.end()
+                finally:
+                    child.kill()
+    finally:
+        for _, child in running.values():
+            child.kill()
+    return [ended[index] for index in range(len(starts))]
 
 
 def _environment(threads: int) -> Mapping[str, str]:
@@ -88,27 +173,6 @@ def _sleep_until_exit(child: subprocess.Popen[bytes], timeout_s: float) -> bool:
         return bool(poller.poll(timeout_s * 1000))
     finally:
         os.close(descriptor)
-
-
-def _follow(child: subprocess.Popen[bytes], timeout_s: float, on_line: Callable[[str], None]) -> bool:
-    """Hand on the child's stdout line by line until it ends or runs out of time."""
-    if child.stdout is None:
-        raise RuntimeError("the child was started without a pipe")
-    deadline = time.monotonic() + timeout_s
-    poller = select.poll()
-    poller.register(child.stdout, select.POLLIN | select.POLLHUP)
-    rest = b""
-    while (left_s := deadline - time.monotonic()) > 0:
-        if not poller.poll(left_s * 1000):
-            return False
-        # Not `readline`: it would wait for the end of a line, and keep back lines that came in one piece.
-        chunk = os.read(child.stdout.fileno(), 65536)
-        if not chunk:
-            return _sleep_until_exit(child, max(0.0, deadline - time.monotonic()))
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            on_line(line.decode(errors="replace"))
-    return False
 
 
 def _kill_group(child: subprocess.Popen[bytes]) -> None:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from leptonbench.stats.early_stopping import minimum_queries
+from leptonbench.stats.rates import STEP
 from leptonbench.stats.special import binomial_cdf
 
-STEP = 1.15  # between neighbouring rates: finer steps cost runs, and one run's verdict is not finer either
 _CLIMBS = 1  # steps up at most: the prediction is rarely further off, and each costs up to `rounds` runs
 _EXTRA_TRIALS = 8  # beyond the rounds that a verified rate needs: a noisy neighbour fails a few runs
 _LIKELY = 0.95  # chance that a run at the predicted rate meets the target, were the prediction right

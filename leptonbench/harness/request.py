@@ -46,6 +46,8 @@ class RunRequest:
         filters: Axis name (`workload`, `variant`, `backend`, `device`, `scenario`) to the names kept.
         duration_s: Length of one timed window.
         budget_s: Upper bound for the whole run; rounds and durations are cut to fit, never below three rounds.
+        tuned_within_s: The budget that the run started with, where it goes on: tuning follows it, so that no artifact
+            changes between rounds.
         model: A Hugging Face folder or hub id, or an ONNX file, that replaces the workload's own model.
         data: The user's own data (an image folder by class).
         round_timeout_s: Longest a single round may take before its process group is killed.
@@ -58,6 +60,7 @@ class RunRequest:
     rounds: int | None = None
     duration_s: float | None = None
     budget_s: float | None = None
+    tuned_within_s: float | None = None
     out: Path | None = None
     resume: Path | None = None
     threads: int | None = None

@@ -51,7 +51,7 @@ def schedule(
 
 
 def run_round(
-    job: WorkerJob, store: RunStore, *, scored: Score | None, metric: Metric, timeout_s: float
+    job: WorkerJob, store: RunStore, *, scored: Score | None, metric: Metric, timeout_s: float, attempt: int = 0
 ) -> RoundRecord:
     """Measure one round in a fresh process and keep it with its latencies and LoadGen's logs.
 
@@ -61,6 +61,7 @@ def run_round(
         scored: What the same engine answered untimed; the timed answers are held against it.
         metric: Says which answers are the same.
         timeout_s: After this the worker is killed.
+        attempt: Of the run.
     """
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
     load_average = os.getloadavg()[0]
@@ -68,7 +69,8 @@ def run_round(
     latencies = _latencies(Path(job.out))
     record = make_record(job, result, ended)
     values = {**record.values, **_agreement(result, scored, metric)}
-    record = record.model_copy(update={"started": started, "load_average": load_average, "values": values})
+    changes = {"started": started, "attempt": attempt, "load_average": load_average, "values": values}
+    record = record.model_copy(update=changes)
     logs = store.log_dir(job.cell.key, job.round_index)
     for log in sorted((Path(job.out) / "loadgen").glob("mlperf_log_*")):
         if not log.name.endswith(("trace.json", "accuracy.json")):
@@ -108,6 +110,7 @@ def make_record(job: WorkerJob, result: WorkerResult | None, ended: Ended) -> Ro
             "effective": {**result.effective, "artifact_sha256": job.artifact.sha256 if job.artifact else ""},
             "energy": result.energy,
             "notices": result.notices,
+            "profile": result.profile,
         }
     )
 

@@ -13,8 +13,8 @@ from leptonbench.harness.budget import (
     PREPARE_SHARE,
     SCORE_SHARE,
     Budget,
-    by_importance,
     fit_budget,
+    groups_by_importance,
     round_estimate_s,
 )
 from leptonbench.harness.children import run_worker, scratch_folder
@@ -22,20 +22,23 @@ from leptonbench.harness.device import resolve_host
 from leptonbench.harness.finish import finish_records
 from leptonbench.harness.jobs import Score, WorkerJob
 from leptonbench.harness.manifest import (
+    check_same_artifact,
     check_same_machine,
     check_same_plan,
     discard,
+    first_window_s,
     new_manifest,
     resumed_request,
     run_name,
+    with_window,
 )
 from leptonbench.harness.pantry import Pantry
-from leptonbench.harness.plan import RunPlan, WorkloadPlan, plan_run, skipped_record
+from leptonbench.harness.plan import RunPlan, plan_run, skipped_record
 from leptonbench.harness.rate import decide
 from leptonbench.harness.request import Plan, Progress, RunOutcome, RunRequest
 from leptonbench.harness.rounds import run_round, schedule, trials
 from leptonbench.harness.scoring import score_group
-from leptonbench.harness.system import cpu_features, fingerprint
+from leptonbench.harness.system import cores_available, cpu_features, fingerprint
 from leptonbench.paths import cache_dir, results_dir
 from leptonbench.schema import (
     CellRecord,
@@ -118,16 +121,17 @@ class Run:
         self.pantry = Pantry(decided, cache=cache_dir(), seed=request.seed, tune_budget_s=self.tune_budget_s())
         self.scores: dict[str, Score] = {}
         self.memory_limit_bytes = int(psutil.virtual_memory().available * _MEMORY_SHARE)
-        self.duration_s = decided.suite.duration_s
+        self.duration_s = first_window_s(store.manifest) or decided.suite.duration_s
+        self.attempt = 1 + max(
+            (record.attempt for cell in decided.cells for record in store.rounds(cell.key)), default=-1
+        )
 
     def go(self) -> RunOutcome:
         """Do everything that is not done yet."""
         self.progress.plan(self.plan.summary())
         for notice in self.plan.notices:
             self.progress.notice(notice)
-        for number, workload in enumerate(self.plan.workloads, 1):
-            share = PREPARE_SHARE * number / len(self.plan.workloads)
-            self.prepare(workload, limit_s=self.budget.until_s(share))
+        self.prepare()
         cells = self.runnable(self.plan.cells)
         self.measure_null()
         cells = self.score(cells)
@@ -136,29 +140,36 @@ class Run:
     def complete(self, cells: list[CellSpec]) -> RunOutcome:
         """Measure the rounds that are missing and turn everything measured into records."""
         done = {cell.key: self.store.rounds(cell.key) for cell in cells}
+        for cell in cells:
+            check_same_artifact(done[cell.key], self.pantry.artifact(cell).sha256, cell=cell.key)
         try:
             self.measure(cells, done)
         finally:
             # Also on Ctrl-C: what was measured becomes records, those with too few rounds marked as such.
             self.progress.phase("write the records")
             artifacts = {cell.key: self.pantry.artifact(cell) for cell in cells}
-            metrics = {w.spec.name: self.pantry.task(w.spec.name).metric for w in self.plan.workloads}
+            metrics = {name: self.pantry.task(name).metric for name in {cell.workload for cell in cells}}
             finish_records(self.store, self.plan, artifacts=artifacts, scores=self.scores, metrics=metrics, done=done)
         manifest = self.store.finish()
         return RunOutcome(self.store.path, manifest, tuple(self.store.records()))
 
-    def prepare(self, workload: WorkloadPlan, *, limit_s: float | None = None) -> None:
-        """Make the artifacts of one workload."""
-        self.progress.phase(f"prepare {workload.spec.name}")
-        threads = self.plan.cells[0].threads
+    def prepare(self) -> None:
+        """Make the artifacts of all workloads, as many at a time as there are cores: nothing is timed yet."""
+        workloads = self.plan.workloads
+        self.progress.phase(f"prepare {', '.join(workload.spec.name for workload in workloads)}")
+        at_once = min(len(workloads), cores_available())
+        waves = -(-len(workloads) // at_once)
+        limit_s = self.budget.until_s(PREPARE_SHARE)
         self.pantry.prepare(
-            workload,
-            threads=threads,
-            on_line=lambda line: self.progress.phase(f"prepare {workload.spec.name}: {line}"),
-            limit_s=limit_s,
+            workloads,
+            threads=max(1, self.plan.cells[0].threads // at_once),
+            at_once=at_once,
+            on_line=lambda name, line: self.progress.phase(f"prepare {name}: {line}"),
+            limit_s=None if limit_s is None else limit_s / waves,
         )
-        for notice in self.pantry.notices(workload):
-            self.tell(notice)
+        for workload in workloads:
+            for notice in self.pantry.notices(workload):
+                self.tell(notice)
 
     def tell(self, notice: Notice) -> None:
         """Keep a notice in the manifest, once, and show it."""
@@ -213,8 +224,9 @@ class Run:
 
     def tune_budget_s(self) -> float | None:
         """Return how long one variant may be tuned: its part of a budget's share; `None` without a budget."""
-        total = self.budget.total_s
-        return None if total is None else PREPARE_SHARE * total / (len(self.plan.workloads) * len(self.plan.variants))
+        total = self.request.tuned_within_s if self.request.resume else self.budget.total_s
+        compressed = sum(bool(variant.steps) for variant in self.plan.variants)
+        return None if total is None else PREPARE_SHARE * total / (len(self.plan.workloads) * max(1, compressed))
 
     def measure_null(self) -> None:
         """Measure what LoadGen and Python add to a query, once a run."""
@@ -232,9 +244,9 @@ class Run:
         The cells of a group that cannot be scored are recorded as failed, and those of a group that a budget leaves
         no time for as skipped.
         """
-        groups = {cell.group: cell for cell in sorted(cells, key=by_importance(self.plan.suite), reverse=True)}
+        groups = groups_by_importance(cells, self.plan.suite)
         missing: dict[str, Reason | None] = {}
-        for number, (group, cell) in enumerate(reversed(groups.items()), 1):
+        for number, (group, cell) in enumerate(groups.items(), 1):
             words = f"score {cell.workload}, {cell.variant} on {cell.backend}"
             self.progress.phase(words, done=number, total=len(groups))
             samples = self.plan.scored_samples(cell)
@@ -271,11 +283,18 @@ class Run:
 
     def within_budget(self, cells: Sequence[CellSpec]) -> list[CellSpec]:
         """Cut the run to the time left; what is dropped is recorded as skipped with the reason."""
+        others = tuple(notice for notice in self.store.manifest.notices if notice.code != "budget")
+        if others != self.store.manifest.notices:  # an earlier attempt's
+            self.store.update(notices=others)
         left = self.left_s()
         if left is None:
             return list(cells)
         known = {group: score.sample_s for group, score in self.scores.items()}
-        kept, dropped, self.duration_s = fit_budget(cells, self.plan.suite, left_s=left, sample_s=known)
+        suite = self.plan.suite.model_copy(update={"duration_s": self.duration_s})
+        kept, dropped, window_s = fit_budget(cells, suite, left_s=left, sample_s=known)
+        if self.attempt == 0:
+            self.duration_s = window_s
+            self.store.update(settings=with_window(self.store.manifest.settings, window_s))
         for cell in dropped:
             self.skip_for_budget(cell)
         if dropped or self.duration_s < self.plan.suite.duration_s:
@@ -321,6 +340,7 @@ class Run:
                 scored=self.scores.get(cell.group),
                 metric=self.pantry.task(cell.workload).metric,
                 timeout_s=self.timeout_s(cell),
+                attempt=self.attempt,
             )
 
 

@@ -17,7 +17,7 @@ from leptonbench.harness.process import Ended
 from leptonbench.harness.system import package_version, processing_identity
 from leptonbench.schema import Reason
 
-_CACHE_REVISION = 2  # raise when scoring changes
+_CACHE_REVISION = 3  # raise when scoring changes
 
 
 def score_group(
@@ -54,7 +54,6 @@ def score_group(
         targets=result.targets,
         effective=result.effective,
         sample_s=result.values.get("sample_s", 0.0),
-        profile=result.profile,
     )
     if not result.cut_short:  # one that a budget cut short stands in no other run's way
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -27,6 +27,9 @@ _PACKAGES = (
     "torch",
     "transformers",
 )
+_PROCESSING = ("numpy", "pillow", "sentencepiece", "tokenizers", "transformers")  # encode and decode samples
+_SETTINGS = (".json", ".txt", ".model")
+_SETTINGS_BYTES = 32 * 1024**2  # the largest tokenisers have half of it
 
 
 @functools.cache
@@ -69,10 +72,26 @@ def package_version(name: str) -> str | None:
 
 
 def processing_identity(model_dir: str | None) -> dict[str, str | None]:
-    """Return what decides how an image becomes numbers: the model's own settings, and the libraries that obey them."""
-    path = Path(model_dir or ".") / "preprocessor_config.json"
-    config = hashlib.sha256(path.read_bytes()).hexdigest() if model_dir and path.exists() else None
-    return {"config": config, **{name: package_version(name) for name in ("pillow", "numpy")}}
+    """Return what decides how raw data becomes numbers and numbers become answers, apart from the network.
+
+    That is every settings file beside the model (pre-processing, vocabulary, labels, generation), and the libraries
+    that obey them.
+
+    Args:
+        model_dir: The model's folder, or the one that an ONNX file lies in; `None` where there is none.
+    """
+    digest = hashlib.sha256()
+    for path in _settings_files(model_dir):
+        digest.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return {"settings": digest.hexdigest(), **{name: package_version(name) for name in _PROCESSING}}
+
+
+def _settings_files(model_dir: str | None) -> list[Path]:
+    """Return the small files of a model's folder that are no weights, by name."""
+    if model_dir is None or not Path(model_dir).is_dir():
+        return []
+    found = (path for path in Path(model_dir).iterdir() if path.suffix in _SETTINGS and path.is_file())
+    return sorted((path for path in found if path.stat().st_size <= _SETTINGS_BYTES), key=lambda path: path.name)
 
 
 def peak_memory_bytes() -> int:

@@ -1,4 +1,4 @@
-"""`leptonbench tune`: probe, halve, choose, take apart, verify; the run folder that it leaves is an ordinary one.
+"""`leptonbench tune`: judge, probe, halve, choose, take apart, verify; what it leaves is an ordinary run folder.
 
 Probes are cheap and modelled (service times through the queue model); what is reported as the gain is verified: the
 winner and the default run under real Poisson arrivals like every server cell, with the same rules.
@@ -16,6 +16,7 @@ from leptonbench.atomic import write_atomically
 from leptonbench.errors import MeasurementError, UsageError
 from leptonbench.harness.aggregate import rate_ratio
 from leptonbench.harness.budget import Budget
+from leptonbench.harness.floors import BASELINE, Floors, none_left, of_variant
 from leptonbench.harness.manifest import RESUMABLE, discard, new_manifest, run_name
 from leptonbench.harness.plan import plan_run
 from leptonbench.harness.request import Overrides, Progress, RunOutcome, RunRequest
@@ -60,7 +61,9 @@ def tune(request: TuneRequest, progress: Progress) -> tuple[RunOutcome, TuneResu
         LeptonError: If the model cannot be prepared, or the folder cannot be written.
     """
     started = time.monotonic()
-    filters = {"workload": (request.workload,), "variant": (request.variant,), "scenario": (Scenario.SERVER.value,)}
+    # fp32 is prepared and scored beside the variant, to tell how much of its quality is kept; it is not searched.
+    variants = tuple(dict.fromkeys((request.variant, BASELINE)))
+    filters = {"workload": (request.workload,), "variant": variants, "scenario": (Scenario.SERVER.value,)}
     asked = RunRequest(
         suite=request.suite,
         filters=filters | ({"backend": request.backends} if request.backends else {}),
@@ -75,15 +78,16 @@ def tune(request: TuneRequest, progress: Progress) -> tuple[RunOutcome, TuneResu
     )
     machine = fingerprint()
     decided = plan_run(asked, machine)
-    if not decided.cells:
-        reasons = "; ".join(sorted({r.reason.message for r in decided.skipped if r.reason}))
+    searched = of_variant(decided, request.variant)
+    if not searched.cells:
+        reasons = "; ".join(sorted({r.reason.message for r in searched.skipped if r.reason}))
         raise UsageError(
             f"no backend runs `{request.variant}` on `{request.workload}`",
             cause=reasons,
             hint="name another --backend or --variant; `leptonbench list backends` names them",
         )
     path = request.out or results_dir() / run_name("tune")
-    with RunStore.create(path, marked(new_manifest(asked, decided, machine, path.name), request)) as store:
+    with RunStore.create(path, marked(new_manifest(asked, searched, machine, path.name), request)) as store:
         try:
             return Tuner(request, Run(asked, decided, store, progress=progress, started=started)).go()
         except BaseException:
@@ -103,28 +107,27 @@ class Tuner:
 
     Args:
         request: What was asked.
-        run: Planned with the default cell of every backend, nothing prepared yet.
+        run: Planned with the default cell of every backend, and with fp32's, nothing prepared yet.
     """
 
     def __init__(self, request: TuneRequest, run: Run) -> None:
         self.request = request
         self.run = run
-        self.plan = run.plan
+        baselines = [cell for cell in run.plan.cells if cell.variant == BASELINE != request.variant]
+        self.floors = Floors(run, baselines)
+        self.plan = run.plan = of_variant(run.plan, request.variant)
         self.scout = Scout(request, run, largest=LARGEST)
 
     def go(self) -> tuple[RunOutcome, TuneResult]:
         """Do everything."""
-        for workload in self.plan.workloads:
-            self.run.prepare(workload)
+        self.run.prepare()
         scout = self.scout
-        backends = self.backends()
+        backends = self.good_enough(self.backends())
         left_s = max(0.0, self.run.left_s() or 0.0)
         scout.search_until, scout.apart_until, scout.latest = (
             time.monotonic() + share * left_s for share in (_SEARCH, _APART, _LAST)
         )
-        spec = self.plan.scenario(self.plan.cells[0])
-        queue = Queue(min(spec.max_batch, scout.largest), spec.max_wait_s)
-        default = Setting(Engine(backends[0], cores_available()), queue)
+        default = self.usual(backends[0])
         winner = scout.search(backends, default)
         without = scout.ablations(winner, default)
         rates = scout.take_apart([default, winner, *without.values()])
@@ -158,6 +161,26 @@ class Tuner:
         first = self.request.backends[0] if self.request.backends else _PREFERRED
         return sorted(found, key=lambda name: name != first)
 
+    def usual(self, backend: str) -> Setting:
+        """Return a backend's default: all cores, one instance, and the suite's queue."""
+        spec = self.plan.scenario(self.plan.cells[0])
+        return Setting(
+            Engine(backend, cores_available()), Queue(min(spec.max_batch, self.scout.largest), spec.max_wait_s)
+        )
+
+    def good_enough(self, backends: Sequence[str]) -> list[str]:
+        """Return the backends whose answers are not below the floor; the reasons of the others are kept.
+
+        Raises:
+            MeasurementError: If there is none.
+        """
+        refused = self.floors.judge_backends([self.scout.cell(self.usual(name)) for name in backends])
+        self.scout.not_tried |= refused
+        kept = [name for name in backends if name not in refused]
+        if not kept:
+            raise none_left(self.request.variant, refused)
+        return kept
+
     def verify(self, default: Setting, winner: Setting, *, rate_per_s: float) -> RunOutcome:
         """Run the default and the winner under Poisson arrivals, as `leptonbench run` does, and write their records."""
         scout, run = self.scout, self.run
@@ -168,6 +191,7 @@ class Tuner:
         run.store.update(cells=cells)
         run.measure_null()
         scored = run.score(run.runnable(cells))
+        self.floors.lend(cells)
         runs = len(cells) * (self.plan.suite.rounds + _MORE_RUNS)
         window_s = max(_SHORTEST_S, max(0.0, run.left_s() or 0.0) / runs - _START_S)
         queries = window_queries(self.request.slo, rate_per_s=rate_per_s, window_s=window_s)
@@ -224,6 +248,7 @@ class Tuner:
         modelled = Quantity.null("1", same) if winner == default else ratio_of(rates[winner], rates[default])[0]
         speedup = Quantity.null("1", same) if winner == default else verified_ratio(*(records[c.key] for c in cells))
         best = records[cells[1].key]
+        quality = self.floors.judged(cells[1], self.run.scores.get(cells[1].group))
         return TuneResult(
             slo=self.request.slo,
             default=Described.of(default),
@@ -234,6 +259,8 @@ class Tuner:
             speedup=speedup,
             modelled_speedup=modelled,
             verdict="no significant difference" if winner == default else rate_verdict(speedup),
+            meets_quality=quality.meets,
+            quality=quality.words,
             certified_percentile=certifiable(sum(r.queries for r in best.rounds if r.status is Status.OK)),
             contributions=contributions(without, rates, winner),
             tried=tuple(self.tried(engine) for engine in scout.rates),

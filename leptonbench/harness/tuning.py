@@ -118,6 +118,8 @@ class TuneResult(Frozen):
         speedup: Verified sustained rate of the winner over the default's.
         modelled_speedup: The same by the queue model over fresh paired rounds: finer, and not measured end to end.
         verdict: Of `speedup`.
+        meets_quality: Whether the winner's answers meet the floor and keep fp32's quality; `None` if unknown.
+        quality: The figures behind that, or why it is unknown.
         certified_percentile: Highest percentile that the winner's queries can certify; `None` if it has none.
         contributions: In the order of the default's options; none where the winner is the default.
         tried: In the order of their first probe.
@@ -135,6 +137,8 @@ class TuneResult(Frozen):
     speedup: Quantity
     modelled_speedup: Quantity
     verdict: str
+    meets_quality: bool | None
+    quality: str
     certified_percentile: float | None
     contributions: tuple[Contribution, ...]
     tried: tuple[Tried, ...]

@@ -38,6 +38,7 @@ from leptonbench.harness.jobs import (
     write_message,
 )
 from leptonbench.harness.loadgen import BatchSystem, Failures, Loaded, LoadSettings, RunBatch, StreamSystem, run_loadgen
+from leptonbench.harness.profiling import profile, wants_profile
 from leptonbench.harness.rate import search_percentile
 from leptonbench.harness.system import peak_memory_bytes
 from leptonbench.meters import select_meter
@@ -54,6 +55,10 @@ _STREAM_HINT = 0.5  # of the calibrated latency: LoadGen then generates four tim
 _OFFLINE_HINT = 1.3  # over the fastest calibrated rate: a hint that is too low leaves the window too short
 
 
+class UnreachableTargetError(MeasurementError):
+    """The engine works, and answers later than the latency target even when nobody waits."""
+
+
 def measure(job: WorkerJob, result: dict[str, Any]) -> None:
     """Measure one round, filling `result` as figures come in, so that a failure keeps what came before."""
     values: dict[str, float] = result["values"]
@@ -65,7 +70,8 @@ def measure(job: WorkerJob, result: dict[str, Any]) -> None:
     if job.artifact is None:
         raise ValueError("a cell that is measured has an artifact")
     encoded, values["preprocess"] = _encode(task, samples, indices)
-    bench = Bench(session, [named_for(sample, job.artifact.inputs) for sample in encoded])
+    named = [named_for(sample, job.artifact.inputs) for sample in encoded]
+    bench = Bench(session, named)
     values["first_inference"] = bench.time_batches(1, runs=1, seconds=0)[0]
     for size in batch_sizes(job):
         bench.time_batches(size, runs=_WARM_RUNS, seconds=_WARM_S / len(batch_sizes(job)))
@@ -80,6 +86,8 @@ def measure(job: WorkerJob, result: dict[str, Any]) -> None:
     answers = {indices[position]: task.decode(outputs)[0] for position, outputs in sorted(bench.outputs.items())}
     result["answers"] = answers
     session.close()
+    if wants_profile(job):
+        profile(job, named, result)
 
 
 def _encode(task: Task, samples: Samples, indices: Sequence[int]) -> tuple[list[Arrays], float]:
@@ -152,10 +160,10 @@ def calibrate(job: WorkerJob, benches: Sequence[Bench], result: dict[str, Any]) 
             )
             target_qps = max(predicted, scenario.min_queries / (_MAX_SERVER_S * job.duration_s))
             if predicted <= 0:
-                raise MeasurementError(
+                raise UnreachableTargetError(
                     "no rate meets the latency target",
                     cause=f"a batch of {sizes[-1]} takes {largest:.3g} s, the target is {job.latency_target_s:.3g} s",
-                    hint="loosen the suite's latency target, or use a faster variant",
+                    hint="loosen the latency target (--slo), or use a faster variant or backend",
                 )
         result["effective"]["target_qps"] = target_qps
     return LoadSettings(
@@ -226,6 +234,8 @@ def work(folder: Path, modes: Mapping[str, Mode] = MODES) -> None:
         result |= _failed("out-of-memory", MeasurementError("the engine ran out of memory", cause=str(error)))
     except NonFiniteError as error:
         result |= _failed("non-finite", error)
+    except UnreachableTargetError as error:
+        result |= _failed("target-unreachable", error)
     except LeptonError as error:
         result |= _failed("refused", error)
     except Exception as error:  # whatever an engine raises fails its cell, with its own words kept

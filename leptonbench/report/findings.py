@@ -138,9 +138,9 @@ class Findings:
     def _facts(self, record: CellRecord | None) -> Iterator[Markup]:
         if record is None or record.artifact is None:
             return
-        found = record.artifact.facts
-        on_network = found.get("steps")  # what steps on the network left; those on a graph stand beside it
-        by_technique = found | (on_network if isinstance(on_network, dict) else {})
+        by_technique = record.artifact.facts.get("steps")
+        if not isinstance(by_technique, Mapping):
+            return
         for step in record.artifact.recipe:
             facts = by_technique.get(step.technique)
             if isinstance(facts, Mapping):
@@ -184,12 +184,13 @@ class Findings:
         found = facts.get("sensitivity")
         if not isinstance(found, Mapping):
             return
-        before, after, excluded = (found.get(k) for k in ("error_all_quantised", "error_after_exclusion", "excluded"))
+        before, after, excluded = (found.get(k) for k in ("loss_all_quantised", "loss_after_exclusion", "excluded"))
+        by, n = found.get("judged_by", "outputs"), found.get("samples", "")
         if excluded and after and isinstance(before, int | float):
             ends = {"before": f"{before:.3f}", "after": f"{after[-1]:.3f}"}
-            yield self._t("finding.excluded", nodes=self._nodes(excluded), **ends)
+            yield self._t(f"finding.excluded.{by}", nodes=self._nodes(excluded), n=n, **ends)
         elif isinstance(before, int | float):
-            yield self._t("finding.none_excluded", before=f"{before:.3f}")
+            yield self._t(f"finding.none_excluded.{by}", before=f"{before:.3f}", n=n)
 
     def _nodes(self, names: list[str]) -> Markup:
         shown = [Markup("<code>{}</code>").format(name) for name in names[:_SHOWN_NODES]]

@@ -6,6 +6,7 @@ Format history (`SCHEMA_VERSION`):
 2   2026-11: a workload's quality floor is a share of fp32's value (`relative_floor`) in place of points lost; a suite's
     exclusions list several names an axis; a cell may carry engine options; an artifact may carry facts of its steps; a
     suite may give its demand by the hour, its threads and its own assumptions.
+3   2026-11: a workload's metric does not say whether higher is better: it always is.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from leptonbench.schema.environment import Fingerprint
 from leptonbench.schema.quantity import Frozen, Provenance, Quantity
 from leptonbench.schema.spec import CellSpec, DeviceProfile, SuiteSpec, VariantSpec, WorkloadSpec
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class Status(StrEnum):
@@ -83,11 +84,15 @@ class RoundRecord(Frozen):
     Attributes:
         values: The round's own figures by metric tag, in SI; only those it measured.
         loadgen: What LoadGen said: validity, reasons, requested and effective settings.
+        attempt: 0 where the run was started, and one more each time that it went on: only rounds of one attempt were
+            interleaved.
         queries: Number of latencies behind it (they are in the Parquet file beside the record).
+        profile: The engine's own account of one inference outside timing, by kind of operator; of a cell's first round.
     """
 
     index: int
     started: str
+    attempt: int = 0
     wall_s: float
     status: Status
     reason: Reason | None = None
@@ -95,6 +100,7 @@ class RoundRecord(Frozen):
     queries: int = 0
     loadgen: dict[str, Any] = Field(default_factory=dict)
     effective: dict[str, Any] = Field(default_factory=dict)
+    profile: dict[str, Any] = Field(default_factory=dict)
     energy: EnergyReading | None = None
     notices: tuple[Notice, ...] = ()
     load_average: float | None = None

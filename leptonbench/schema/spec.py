@@ -134,7 +134,7 @@ class SuiteSpec(Frozen):
 
 
 class QualitySpec(Frozen):
-    """The workload's accuracy metric, and the floor under which an answer is not worth its speed.
+    """The workload's accuracy metric, higher being better, and the floor under which an answer is not worth its speed.
 
     Attributes:
         floor: Lowest acceptable value of the metric.
@@ -145,7 +145,6 @@ class QualitySpec(Frozen):
     unit: str = "1"
     floor: float
     relative_floor: float = Field(default=0.99, gt=0, le=1)
-    higher_is_better: bool = True
 
 
 class DataSpec(Frozen):

@@ -1,4 +1,4 @@
-"""Recordings by a manifest: JSON lines of `audio` and `text`, the paths relative to the manifest."""
+"""Recordings by a manifest: JSON lines of `audio` and `text`, paths from the manifest on or absolute."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ class Entry:
 
     Attributes:
         path: The recording.
+        name: Its path as the manifest gives it.
         text: What is said.
         origin: Manifest and line.
     """
 
     path: Path
+    name: str
     text: str
     origin: str
 
@@ -39,7 +41,7 @@ class SpeechManifest:
     """One split of recordings; see `leptonbench.tasks.base.Samples`.
 
     A folder holds `calibration.jsonl` and `evaluation.jsonl`, or one `manifest.jsonl`. One manifest is divided by the
-    hash of each path: a fifth, at most 128, calibrates and the rest evaluates, so that nothing is in both.
+    hash of each path as it is written: a fifth, at most 128, calibrates and the rest evaluates, so that nothing is in both.
 
     Args:
         source: The folder or the manifest.
@@ -112,7 +114,7 @@ def read_manifest(path: Path) -> list[Entry]:
                 cause=f"{origin}: `text` is {text!r}",
                 hint="give what is said, or remove the line: its errors cannot be counted",
             )
-        entries.append(Entry(path.parent / audio, text, origin))
+        entries.append(Entry(path.parent / audio, audio, text, origin))
     if not entries:
         raise UsageError(f"the manifest `{path}` is empty", hint=_HINT)
     return entries
@@ -149,9 +151,7 @@ def _divide(entries: list[Entry], split: Split, path: Path) -> list[Entry]:
             cause="calibration and evaluation take one recording each at least",
             hint="add recordings",
         )
-    ordered = sorted(
-        entries, key=lambda entry: hashlib.sha256(str(entry.path.relative_to(path.parent)).encode()).digest()
-    )
+    ordered = sorted(entries, key=lambda entry: hashlib.sha256(entry.name.encode()).digest())
     held = min(_HELD_AT_MOST, max(1, len(ordered) // 5))
     return ordered[:held] if split is Split.CALIBRATION else ordered[held:]
 

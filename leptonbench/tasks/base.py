@@ -161,6 +161,9 @@ class Task(Protocol):
             UsageError: Saying what was found and what is read.
         """
 
+    def studied(self, split: Split) -> Samples:
+        """Return what lessons from a split read: the split, or more of a user's data than calibrates. No torch yet."""
+
     def lesson(self, split: Split) -> Lesson:
         """Return lessons from a split: `TRAIN` of the workload's own data, `CALIBRATION` of a user's."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from leptonbench.errors import UsageError
 from leptonbench.tasks.base import Arrays, Batch, Samples
 from leptonbench.tasks.network import Network
+from leptonbench.tasks.pretrained import check_whole
 
 _BATCH = 16
 _LABEL_SMOOTHING = 0.05  # as the shipped network was trained
@@ -39,7 +39,7 @@ def load_classifier(folder: Path, *, weights: bool = True) -> Classifier:
         weights: Read them; else the network is built untrained from the config alone.
 
     Raises:
-        UsageError: If transformers cannot load the folder as an image classifier.
+        UsageError: If transformers cannot load the folder as an image classifier, or weights are missing.
     """
     from transformers import AutoConfig, AutoModelForImageClassification
     from transformers import logging as transformers_logging
@@ -47,11 +47,16 @@ def load_classifier(folder: Path, *, weights: bool = True) -> Classifier:
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         if weights:
-            model = AutoModelForImageClassification.from_pretrained(folder, dtype=torch.float32)
+            model, notes = AutoModelForImageClassification.from_pretrained(
+                folder, dtype=torch.float32, output_loading_info=True
+            )
+            check_whole(folder, notes)
         else:
             config = AutoConfig.from_pretrained(folder)
             build: Callable[[Any], nn.Module] = AutoModelForImageClassification.from_config
             model = build(config).to(torch.float32)
+    except UsageError:
+        raise
     except Exception as error:  # transformers raises OSError, ValueError, KeyError and safetensors' own
         raise UsageError(
             f"transformers cannot load `{folder}` as an image classifier",
@@ -60,13 +65,6 @@ def load_classifier(folder: Path, *, weights: bool = True) -> Classifier:
         ) from error
     network = Classifier(model)
     return network.eval().requires_grad_(False)
-
-
-def labels_of(folder: Path) -> tuple[str, ...] | None:
-    """Return the class names that a folder's config states, in output order; `None` if it states none."""
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    names = config.get("id2label")
-    return tuple(names[key] for key in sorted(names, key=int)) if names else None
 
 
 class ClassifierLesson:

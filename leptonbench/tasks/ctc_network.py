@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from leptonbench.errors import UsageError
 from leptonbench.tasks.ctc import FORCED, CtcForm
 from leptonbench.tasks.network import Network
+from leptonbench.tasks.pretrained import check_whole
 
 
 class CtcNetwork(Network):
@@ -87,7 +88,7 @@ def load_ctc(folder: Path, form: CtcForm, *, weights: bool = True) -> CtcNetwork
     """Load a CTC folder as an fp32 network in evaluation mode; without weights, build it untrained.
 
     Raises:
-        UsageError: If transformers cannot load it with a CTC head.
+        UsageError: If transformers cannot load it with a CTC head, or weights are missing.
     """
     from transformers import AutoConfig, AutoModelForCTC
     from transformers import logging as transformers_logging
@@ -96,10 +97,15 @@ def load_ctc(folder: Path, form: CtcForm, *, weights: bool = True) -> CtcNetwork
     try:
         # Eager attention: the fused kernel takes no relative positions, and has no ONNX form with them.
         if weights:
-            model = AutoModelForCTC.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+            model, notes = AutoModelForCTC.from_pretrained(
+                folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
+            )
+            check_whole(folder, notes)
         else:
             build: Any = AutoModelForCTC.from_config
             model = build(AutoConfig.from_pretrained(folder), dtype=torch.float32, attn_implementation="eager")
+    except UsageError:
+        raise
     except Exception as error:  # transformers raises OSError, ValueError, KeyError and safetensors' own
         raise UsageError(
             f"transformers cannot load `{folder}` as a CTC speech model",

@@ -21,6 +21,7 @@ from leptonbench.tasks.coco import MeanPrecision
 from leptonbench.tasks.coco_folder import CocoFolder
 from leptonbench.tasks.detection_decode import decode_centernet, decode_queries
 from leptonbench.tasks.detection_images import WholePicture
+from leptonbench.tasks.pretrained import check_labels, stated_labels
 
 if TYPE_CHECKING:
     from leptonbench.tasks.network import Network
@@ -97,7 +98,7 @@ class DetectionTask:
         """Return what class indices stand for: the workload's classes, or for a user's data the model's own."""
         if self._setup.own is None:
             return parts.CLASSES
-        return CocoFolder(self._setup.own, Split.EVALUATION, limit=1, labels=_labels(self._config)).classes
+        return CocoFolder(self._setup.own, Split.EVALUATION, limit=1, labels=stated_labels(self._config)).classes
 
     @cached_property
     def metric(self) -> Metric:
@@ -126,7 +127,7 @@ class DetectionTask:
             return PartSamples(data.seed, split, counts[split])
         if split is Split.TRAIN:
             raise ValueError("a user's data is divided in two; learn from its calibration split")
-        return CocoFolder(self._setup.own, split, limit=counts[split], labels=_labels(self._config))
+        return CocoFolder(self._setup.own, split, limit=counts[split], labels=stated_labels(self._config))
 
     def encode(self, raw: Any) -> Arrays:
         """Return the normalised picture as `pixel_values`, float32, 1 x 3 x height x width."""
@@ -186,21 +187,17 @@ class DetectionTask:
         config = _config_of(folder)
         network = load_detector(folder, centernet=config.get("model_type") == CENTERNET, weights=weights)
         model: Any = network.model
-        self._check_labels(_labels(config), int(model.config.num_labels))
-        return network
-
-    def _check_labels(self, labels: tuple[str, ...] | None, count: int) -> None:
-        """Refuse a model of other classes; one that does not name its own has as many as the data, in its order."""
-        if labels is None and count == len(self.classes):
-            return
-        if labels is not None and [label.casefold() for label in labels] == [c.casefold() for c in self.classes]:
-            return
-        stated = ", ".join(labels[:8]) if labels is not None else f"{count} without names"
-        raise UsageError(
-            "the model's classes are not those of the data",
-            cause=f"model: {stated}; data: {len(self.classes)} ({', '.join(self.classes[:8])})",
+        check_labels(
+            stated_labels(config),
+            int(model.config.num_labels),
+            classes=self.classes,
             hint="give `--data` with pictures annotated with the model's classes, named as its id2label does",
         )
+        return network
+
+    def studied(self, split: Split) -> Samples:
+        """Return what lessons from a split read: the split."""
+        return self.samples(split)
 
     def lesson(self, split: Split) -> Lesson:
         """Return augmented pictures of a split with their boxes.
@@ -214,7 +211,7 @@ class DetectionTask:
         if own and split is not Split.CALIBRATION:
             raise ValueError("a user's data teaches by its calibration split only")
         return DetectorLesson(
-            self.samples(split),
+            self.studied(split),
             self.encode,
             classes=len(self.classes),
             centernet=self._config.get("model_type") == CENTERNET,
@@ -243,14 +240,3 @@ def _config_of(folder: Path | None) -> dict[str, Any]:
     except ValueError as error:
         raise UsageError(f"`{path}` is not JSON", cause=str(error), hint="save the model again") from error
     return dict(config)
-
-
-def _labels(config: dict[str, Any]) -> tuple[str, ...] | None:
-    """Return the class names that a configuration states, in the order of the outputs; `None` if it names none.
-
-    `LABEL_0` and so on are what transformers writes for classes without names.
-    """
-    names = config.get("id2label")
-    if not names or all(str(name) == f"LABEL_{key}" for key, name in names.items()):
-        return None
-    return tuple(str(names[key]) for key in sorted(names, key=int))

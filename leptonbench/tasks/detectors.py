@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from leptonbench.errors import UsageError
 from leptonbench.tasks.centernet import CenterNetConfig, CenterNetModel, CenterNetwork
 from leptonbench.tasks.network import Network
+from leptonbench.tasks.pretrained import check_whole
 
 
 class SetPredictor(Network):
@@ -78,7 +79,7 @@ def _load_centernet(folder: Path, weights: bool) -> Network:
         return CenterNetwork(CenterNetModel(CenterNetConfig.from_pretrained(folder)))
     loaded: Any = CenterNetModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
     model, notes = loaded
-    _check_whole(folder, notes)
+    check_whole(folder, notes)
     return CenterNetwork(model)
 
 
@@ -90,16 +91,5 @@ def _load_set_predictor(folder: Path, weights: bool) -> Network:
         build: Callable[[Any], nn.Module] = AutoModelForObjectDetection.from_config
         return SetPredictor(build(config).to(torch.float32))
     model, notes = AutoModelForObjectDetection.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
-    _check_whole(folder, notes)
+    check_whole(folder, notes)
     return SetPredictor(model)
-
-
-def _check_whole(folder: Path, notes: dict[str, Any]) -> None:
-    """Refuse a folder that lacks weights: transformers would draw them at random and only log it."""
-    missing = sorted(notes.get("missing_keys", ()))
-    if missing:
-        raise UsageError(
-            f"the weights in `{folder}` are not those of the network in its config.json",
-            cause=f"{len(missing)} tensors are missing, `{missing[0]}` first",
-            hint="save the model again with `save_pretrained`",
-        )

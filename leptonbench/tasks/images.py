@@ -19,20 +19,25 @@ from leptonbench.tasks.base import Split
 _EXTENSIONS = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)  # the statistics that torchvision and the Hugging Face processors default to
 _IMAGENET_STD = (0.229, 0.224, 0.225)
+_WHOLE_FROM = 384  # pixels
 
 
 @dataclass(frozen=True, slots=True)
 class ImageProcessor:
     """Resize, centre-crop, scale and normalise one image, as the model's own processor would.
 
+    One exception: where a processor keeps an image's proportions and crops nothing, so that every image has a size of
+    its own, the middle square is taken. Engines and timings here want one size.
+
     Attributes:
-        shortest_edge: Target of the resize in pixels.
-        crop: Height and width of the centre crop in pixels.
+        resize: The shortest edge in pixels, proportions kept; or height and width of the whole image, proportions
+            lost; `None` leaves the image as it is.
+        crop: Height and width of the centre crop in pixels, `None` for no crop; a smaller image is framed with zeros.
         resample: Pillow's resampling filter.
     """
 
-    shortest_edge: int = 256
-    crop: tuple[int, int] = (224, 224)
+    resize: int | tuple[int, int] | None = 256
+    crop: tuple[int, int] | None = (224, 224)
     resample: int = int(Image.Resampling.BILINEAR)
     rescale: float = 1 / 255
     mean: tuple[float, ...] = _IMAGENET_MEAN
@@ -50,17 +55,16 @@ class ImageProcessor:
             return cls()
         try:
             config = json.loads(path.read_text(encoding="utf-8"))
-            size, crop = config.get("size", 224), config.get("crop_size", None)
-            edge = _edge(size, config.get("crop_pct"))
+            resize, crop = _sizes(config)
             return cls(
-                shortest_edge=edge,
-                crop=_pair(crop if crop is not None else size),
+                resize=resize,
+                crop=crop,
                 resample=int(config.get("resample", Image.Resampling.BILINEAR)),
                 rescale=float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 1.0,
                 mean=tuple(config["image_mean"]) if config.get("do_normalize", True) else (0.0, 0.0, 0.0),
                 std=tuple(config["image_std"]) if config.get("do_normalize", True) else (1.0, 1.0, 1.0),
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(
                 f"cannot read the pre-processing of the model in `{folder}`",
                 cause=f"{path}: {error!r}",
@@ -68,29 +72,67 @@ class ImageProcessor:
             ) from error
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return channels-first float32 of the crop's size.
+        """Return channels-first float32 of the crop's size, or without a crop of the resized image's.
 
         Args:
             image: uint8, height x width x 3.
         """
-        height, width = image.shape[:2]
-        if min(height, width) != self.shortest_edge:
-            scale = self.shortest_edge / min(height, width)
-            size = (max(self.crop[1], round(width * scale)), max(self.crop[0], round(height * scale)))
-            image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling(self.resample)))
-            height, width = image.shape[:2]
-        top, left = (height - self.crop[0]) // 2, (width - self.crop[1]) // 2
-        window = image[top : top + self.crop[0], left : left + self.crop[1]]
+        height, width = _resized(image.shape[:2], self.resize)
+        if image.shape[:2] != (height, width):
+            image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling(self.resample)))
+        window = image if self.crop is None else _centre(image, self.crop)
         mean = np.asarray(self.mean, dtype=np.float32)
         std = np.asarray(self.std, dtype=np.float32)
         scaled = window.astype(np.float32) * np.float32(self.rescale)
         return np.ascontiguousarray(((scaled - mean) / std).transpose(2, 0, 1))
 
 
-def _edge(size: Any, crop_pct: float | None) -> int:
-    """Return the resize target; old ConvNeXt-style configs enlarge by `crop_pct` below 384 pixels."""
-    edge = int(size["shortest_edge"] if "shortest_edge" in size else size["height"]) if isinstance(size, dict) else size
-    return int(edge / crop_pct) if crop_pct and edge < 384 else int(edge)
+def _sizes(config: dict[str, Any]) -> tuple[int | tuple[int, int] | None, tuple[int, int] | None]:
+    """Return what a processor resizes to and what it crops, as `ImageProcessor` has them."""
+    size, share = config.get("size", 224), config.get("crop_pct")
+    crop = _pair(config["crop_size"]) if config.get("crop_size") is not None else None
+    crop = crop if config.get("do_center_crop", crop is not None) else None
+    if not config.get("do_resize", True):
+        return None, crop
+    if _is_whole(size, config):
+        return _pair(size), crop
+    edge = _pair(size)[0]
+    if not share:
+        return edge, crop or (edge, edge)
+    # ConvNeXT's processor, which others share: a margin below 384 pixels, and the whole image from there on.
+    return (int(edge / share), (edge, edge)) if edge < _WHOLE_FROM else ((edge, edge), crop)
+
+
+def _is_whole(size: Any, config: dict[str, Any]) -> bool:
+    """Say whether a processor resizes to both sides, whatever the image's proportions.
+
+    Older configurations state one number; then it is so for the processors that crop nothing, and for two that may.
+    """
+    if isinstance(size, dict):
+        return "height" in size
+    kind = str(config.get("image_processor_type", config.get("feature_extractor_type", "")))
+    crops = config.get("do_center_crop", config.get("crop_size") is not None)
+    return kind.startswith(("DeiT", "Beit")) or not (crops or config.get("crop_pct"))
+
+
+def _resized(shape: tuple[int, ...], resize: int | tuple[int, int] | None) -> tuple[int, int]:
+    """Return an image's height and width after the resize."""
+    height, width = shape[0], shape[1]
+    if isinstance(resize, tuple):
+        return resize
+    if resize is None:
+        return height, width
+    longest = int(resize * max(height, width) / min(height, width))  # rounded as transformers rounds
+    return (resize, longest) if height <= width else (longest, resize)
+
+
+def _centre(image: NDArray[np.uint8], crop: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the middle of an image, framed with zeros where the image is smaller."""
+    short = [max(0, wanted - have) for wanted, have in zip(crop, image.shape[:2], strict=True)]
+    if any(short):
+        image = np.pad(image, [*((-(-each // 2), each // 2) for each in short), (0, 0)])
+    top, left = ((have - wanted) // 2 for wanted, have in zip(crop, image.shape[:2], strict=True))
+    return image[top : top + crop[0], left : left + crop[1]]
 
 
 def _pair(size: Any) -> tuple[int, int]:

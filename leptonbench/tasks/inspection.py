@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ from leptonbench.paths import cache_dir
 from leptonbench.tasks import surface
 from leptonbench.tasks.base import Arrays, Lesson, Samples, Split, TaskSetup
 from leptonbench.tasks.images import ImageFolder, ImageProcessor
+from leptonbench.tasks.pretrained import check_labels, stated_labels
 from leptonbench.tasks.top1 import Top1
 
 if TYPE_CHECKING:
@@ -129,16 +131,16 @@ class InspectionTask:
             UsageError: If the folder is no image classifier, or its classes are not the data's: its score would
                 mean nothing.
         """
-        from leptonbench.tasks.classifier import labels_of, load_classifier
+        from leptonbench.tasks.classifier import load_classifier
 
         network = load_classifier(folder, weights=weights)
-        labels = labels_of(folder)
-        if labels is not None and [label.casefold() for label in labels] != [c.casefold() for c in self.classes]:
-            raise UsageError(
-                "the model's classes are not those of the data",
-                cause=f"model: {', '.join(labels[:8])}; data: {', '.join(self.classes[:8])}",
-                hint="name the class folders as the model's id2label does, in the same (alphabetical) order",
-            )
+        model: Any = network.model
+        check_labels(
+            stated_labels(json.loads((folder / "config.json").read_text(encoding="utf-8"))),
+            int(model.config.num_labels),
+            classes=self.classes,
+            hint="name the class folders as the model's id2label does, in the same (alphabetical) order",
+        )
         return network
 
     def check_outputs(self, shapes: Sequence[tuple[int | None, ...]]) -> None:
@@ -159,6 +161,20 @@ class InspectionTask:
             hint="give one class folder for each logit, in the logits' order when sorted by name",
         )
 
+    def studied(self, split: Split) -> Samples:
+        """Return what lessons from a split read: of a user's images more than calibration needs, where there are.
+
+        Raises:
+            ValueError: If training images are asked for beside a user's folder, which has none.
+        """
+        return self._teaching if self._setup.own is not None and split is Split.CALIBRATION else self.samples(split)
+
+    @cached_property
+    def _teaching(self) -> ImageFolder:
+        if self._setup.own is None:
+            raise ValueError("there is no folder of the user's")
+        return ImageFolder(self._setup.own, Split.CALIBRATION, limit=_TRAINING_IMAGES)
+
     def lesson(self, split: Split) -> Lesson:
         """Return augmented images of a split with their classes.
 
@@ -166,10 +182,7 @@ class InspectionTask:
         """
         from leptonbench.tasks.classifier import ClassifierLesson
 
-        if self._setup.own is None:
-            return ClassifierLesson(self.samples(split), self.encode, turn=True)
-        if split is not Split.CALIBRATION:
+        own = self._setup.own is not None
+        if own and split is not Split.CALIBRATION:
             raise ValueError("a user's folder teaches by its calibration split only")
-        # More than calibration needs, where the user's own division gives more.
-        samples = ImageFolder(self._setup.own, split, limit=_TRAINING_IMAGES)
-        return ClassifierLesson(samples, self.encode, turn=False)
+        return ClassifierLesson(self.studied(split), self.encode, turn=not own)

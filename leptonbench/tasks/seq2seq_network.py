@@ -10,6 +10,7 @@ from torch import Tensor
 
 from leptonbench.errors import UsageError
 from leptonbench.tasks.network import Network
+from leptonbench.tasks.pretrained import check_whole
 
 
 class Encoder(Network):
@@ -46,7 +47,7 @@ def load_seq2seq(folder: Path, *, weights: bool = True) -> Encoder:
         weights: Whether to load them; the networks are untrained otherwise.
 
     Raises:
-        UsageError: If transformers cannot load it as Whisper.
+        UsageError: If transformers cannot load it as Whisper, or weights are missing.
     """
     from transformers import WhisperConfig, WhisperForConditionalGeneration
     from transformers import logging as transformers_logging
@@ -54,12 +55,16 @@ def load_seq2seq(folder: Path, *, weights: bool = True) -> Encoder:
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         if weights:
-            model = WhisperForConditionalGeneration.from_pretrained(
-                folder, dtype=torch.float32, attn_implementation="eager"
+            loaded: Any = WhisperForConditionalGeneration.from_pretrained(
+                folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
             )
+            model, notes = loaded
+            check_whole(folder, notes)
         else:
             build: Any = WhisperForConditionalGeneration._from_config
             model = build(WhisperConfig.from_pretrained(folder), dtype=torch.float32, attn_implementation="eager")
+    except UsageError:
+        raise
     except Exception as error:  # transformers raises OSError, ValueError, KeyError and safetensors' own
         raise UsageError(
             f"transformers cannot load `{folder}` as Whisper",

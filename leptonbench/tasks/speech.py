@@ -143,6 +143,10 @@ class SpeechTask:
             hint=f"export the logits first, over the vocabulary in `{self._folder}`",
         )
 
+    def studied(self, split: Split) -> Samples:
+        """Return what lessons from a split read: the split."""
+        return self.samples(split)
+
     def lesson(self, split: Split) -> Lesson:
         """Return lessons from a split.
 
@@ -157,7 +161,7 @@ class SpeechTask:
             )
         from leptonbench.tasks.ctc_lesson import CtcLesson
 
-        samples = self.samples(split)
+        samples = self.studied(split)
         count = range(len(samples))
         return CtcLesson(
             lambda index: self.encode(samples.raw(index)),

@@ -136,17 +136,17 @@ class TabularTask:
         """
         _scores_at(shapes)
 
-    def lesson(self, split: Split) -> Lesson:
-        """Return batches of a split's rows with their labels.
+    def studied(self, split: Split) -> TableSamples:
+        """Return what lessons from a split read: of a user's file the whole calibration part."""
+        if self._setup.own is not None and split is Split.CALIBRATION:
+            return self._table().samples(split, limit=None)
+        return self._rows(split)
 
-        Of a user's file the whole calibration part teaches, more rows than calibrate.
-        """
+    def lesson(self, split: Split) -> Lesson:
+        """Return batches of a split's rows with their labels."""
         from leptonbench.tasks.tabular_lesson import TabularLesson
 
-        if self._setup.own is not None and split is Split.CALIBRATION:
-            rows = self._table().samples(split, limit=None)
-        else:
-            rows = self._rows(split)
+        rows = self.studied(split)
         return TabularLesson(self.features.encode(rows.numbers, rows.codes), rows.labels)
 
 

@@ -109,7 +109,7 @@ def _measured(ended_code: int, out: Path, errors: str) -> list[CellRecord]:
         ("inspection", _inspection, ("fp32", "int8-dynamic", "prune30-channel+int8-static")),
         ("detection", _yolos, ("fp32", "int8-dynamic", "share16")),
         ("speech", _wav2vec2, ("fp32", "int8-dynamic", "sparse-2:4")),
-        ("speech", _whisper, ("fp32", "int8-dynamic")),
+        ("speech", _whisper, ("fp32", "int8-dynamic", "int8-static")),
     ],
     ids=["vit", "yolos", "wav2vec2", "whisper"],
 )

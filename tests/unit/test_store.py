@@ -249,6 +249,17 @@ def test_a_run_of_the_first_format_is_read(tmp_path: Path, run: Run) -> None:
     assert read.suite.exclude[0].axes == {"backend": ("torch",), "scenario": ("server",)}
 
 
+def test_a_run_of_the_second_format_is_read(tmp_path: Path, run: Run) -> None:
+    """It said of every metric that higher is better, which nothing obeyed."""
+    path = _stored(tmp_path / "run", run)
+    manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+    manifest["schema_version"] = 2
+    for workload in manifest["workloads"]:
+        workload["quality"]["higher_is_better"] = True
+    (path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    assert RunStore.open(path).manifest.workloads == run[0].workloads
+
+
 @pytest.mark.parametrize(
     ("content", "cause"),
     [

@@ -5,8 +5,8 @@
 The backbone starts from the inspection workload's ResNet-18 (stem and first three stages), which knows these metals
 and their defects. Training goes in phases of two kinds, each with its own cycle of the learning rate. The first sees
 crops at the picture's own scale, most of them about an object, which leaves out the empty bench at a quarter of the
-cost; three cycles of them, for boxes sharpen as the rate comes down. The second sees whole pictures, as the network
-will in use. The stem is held throughout.
+cost; three cycles of them, for boxes sharpen as the rate comes down. The second, in two cycles, sees whole pictures,
+as the network will in use. The stem is held throughout.
 
 The seed fixes data, order, augmentation and initial weights. Another CPU or thread count sums in another order, so
 weights agree in kind and accuracy, not in bytes. `--scratch` keeps pictures and checkpoints: an interrupted training
@@ -76,6 +76,7 @@ class Recipe:
         Phase("crops-again", 160, 6_400, 8, 1e-3),
         Phase("crops-third", 160, 9_600, 8, 1e-3),
         Phase("whole", SIDE, 1_600, 4, 5e-4),
+        Phase("whole-again", SIDE, 2_400, 4, 5e-4),
     )
 
 

@@ -11,6 +11,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from leptonbench.backends import BACKENDS, Recipe, RuntimeOptions
 from leptonbench.backends.profile import WARM_RUNS, Profiled, summarise
+from leptonbench.compression.facts import read_file_facts
 from leptonbench.compression.quantize_static import QuantizeStatic
 from leptonbench.compression.quantize_weights import QuantizeWeights
 from leptonbench.schema import Artifact
@@ -100,7 +101,7 @@ def test_seven_bit_weights_need_no_exact_kernels(tmp_path: Path, bits: int, kern
         {"reduce_range": bits == 7},
         graphs.context(tmp_path, graphs.images),
     )
-    facts = {"quantize-static": {"weight_bits": bits}}
+    facts = {"steps": read_file_facts(made)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("platform.machine", lambda: "x86_64")
         session = _open("onnxruntime", _artifact(made, "int8", **facts), tmp_path)

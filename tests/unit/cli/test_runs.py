@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from leptonbench.cli.app import invoke
-from leptonbench.schema import SCHEMA_VERSION, RunManifest
+from leptonbench.schema import SCHEMA_VERSION, RunManifest, Status
 from leptonbench.store import RunStore
 from tests.report_factory import make_run
 
@@ -138,7 +138,7 @@ def test_compare_refuses_other_machines(run: Path, tmp_path: Path, capsys: Out) 
     assert invoke(["compare", str(run), str(elsewhere)]) == 3
     out, err = capsys.readouterr()
     assert out == ""
-    assert "incomparable: the runs were made on machines that differ in 3 facts" in err
+    assert "incomparable: the machines, or what was measured, differ in 3 facts" in err
     assert "  cpu_model: AMD EPYC 7763 64-Core Processor | Xeon" in err
     assert "  cpu_flags: bmi2, fma | amx_int8" in err
     assert "  packages.torch: 2.9.0 | 2.10.0" in err
@@ -147,6 +147,36 @@ def test_compare_refuses_other_machines(run: Path, tmp_path: Path, capsys: Out) 
     assert (found["comparable"], found["cells"]) == (False, [])
     assert invoke(["compare", str(run), str(elsewhere), "--force"]) == 0
     assert "not distinguishable" in capsys.readouterr().out
+
+
+def test_compare_refuses_another_model_or_target_on_the_same_machine(run: Path, tmp_path: Path, capsys: Out) -> None:
+    manifest = make_run()[0]
+    first, *rest = manifest.workloads
+    suite = manifest.suite.model_copy(update={"latency_targets_s": {first.name: 9.0}})
+    other = manifest.model_copy(
+        update={"workloads": (first.model_copy(update={"model": "resnet50"}), *rest), "suite": suite}
+    )
+    elsewhere = _store(tmp_path / "elsewhere", other)
+    assert invoke(["compare", str(run), str(elsewhere)]) == 3
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"  {first.name}.model: resnet18 | resnet50" in err
+    assert f"  {first.name}.latency_target: " in err
+    assert "<= 9 s" in err
+    assert invoke(["compare", str(run), str(elsewhere), "--force"]) == 0
+    assert "compared by force" in capsys.readouterr().err
+
+
+def test_compare_names_the_cells_of_one_run_only(run: Path, tmp_path: Path, capsys: Out) -> None:
+    fewer = _store(tmp_path / "fewer", make_run()[0])
+    gone = next(record.cell for record in make_run()[1] if record.status is Status.OK)
+    (file,) = fewer.rglob(f"{gone.key}.json")
+    file.unlink()
+    assert invoke(["compare", str(run), str(fewer)]) == 0
+    assert capsys.readouterr().err.count("only in the first run: ") == 1
+    assert invoke(["compare", str(fewer), str(run), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["only_a"], found["only_b"]) == ([], [gone.key])
 
 
 def test_compare_refuses_a_metric_that_is_none(run: Path, capsys: Out) -> None:

@@ -42,6 +42,8 @@ def _result(**changes: Any) -> TuneResult:
         "speedup": _ratio(1.5, 1.3, 1.7),
         "modelled_speedup": _ratio(1.45, 1.4, 1.5),
         "verdict": "faster",
+        "meets_quality": True,
+        "quality": "top-1 is 0.95 and must be 0.9",
         "certified_percentile": 0.99,
         "contributions": (
             Contribution(option="parallelism", without=without, ratio=_ratio(1.4, 1.3, 1.5), verdict="faster"),
@@ -115,6 +117,24 @@ def test_a_gain_that_was_not_verified_is_not_called_one(
     _replace(monkeypatch, tmp_path / "run", unverified)
     assert invoke([*ASK, "--no-report"]) == EXIT_INVALID
     assert "the gain is not verified: 1 of 3 rounds were measured" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("meets", "ending", "words"),
+    [
+        (True, EXIT_OK, "its quality meets the floor: the figures"),
+        (False, EXIT_INVALID, "its quality is below the floor, so its rate is of no use: the figures"),
+        (None, EXIT_INVALID, "whether its quality meets the floor is unknown: the figures"),
+    ],
+)
+def test_a_setting_is_best_only_if_its_answers_are_known_to_be_good_enough(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Out, meets: bool | None, ending: int, words: str
+) -> None:
+    _replace(monkeypatch, tmp_path / "run", _result(meets_quality=meets, quality="the figures"))
+    assert invoke([*ASK, "--no-report"]) == ending
+    out = capsys.readouterr().out
+    assert words in out
+    assert ("the best setting" in out) == (meets is True)
 
 
 def test_a_default_that_wins_is_no_difference(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Out) -> None:

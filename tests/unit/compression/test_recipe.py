@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from leptonbench.catalog import load_variant
+from leptonbench.compression.base import Tuning
 from leptonbench.compression.masks import weight_names
 from leptonbench.compression.recipe import Kept, apply_module_steps, check_order
 from leptonbench.errors import UsageError
 from leptonbench.schema import StepSpec
-from tests.unit.compression.conftest import SIDE, Kit, save_classifier
+from leptonbench.tasks.base import Batch
+from tests.unit.compression.conftest import SIDE, Kit, load_parakeet, save_classifier, utterances
 
 PRUNE = StepSpec(technique="prune-channels", options={"ratio": 0.5, "steps": 2})
 SPARSE = StepSpec(technique="sparse-2:4", options={"steps": 2})
@@ -48,6 +54,14 @@ def test_an_order_that_makes_no_sense_is_refused_with_its_own_reason(variant: st
         check_order(variant, load_variant(variant).steps)
     assert why in raised.value.cause
     assert hint in raised.value.hint
+
+
+@pytest.mark.parametrize("variant", ["fp16+int8-static", "bf16+int8-dynamic", "fp16+int4-weight", "int8-static+fp16"])
+def test_a_cast_beside_quantisation_is_refused_in_either_order(variant: str) -> None:
+    with pytest.raises(UsageError, match="make no sense together") as raised:
+        check_order(variant, load_variant(variant).steps)
+    assert "quantisation reads fp32 weights" in raised.value.cause
+    assert "leave one of them out" in raised.value.hint
 
 
 @pytest.mark.parametrize(
@@ -102,6 +116,42 @@ def test_a_composition_starts_from_its_longest_tuned_part(kit: Kit) -> None:
     assert list(facts["steps"]) == ["prune-channels", "sparse-2:4"]
 
 
+class Mimicry:
+    """Lessons on utterances without targets: to answer as the teacher does."""
+
+    learning_rate = 1e-3
+    steps_factor = 1.0
+
+    def batches(self, seed: int) -> Iterator[Batch]:
+        while True:
+            yield Batch(utterances(), {})
+
+    def loss(self, outputs: tuple[Tensor, ...], batch: Batch) -> Tensor | None:
+        return None
+
+    def distance(self, outputs: tuple[Tensor, ...], teacher: tuple[Tensor, ...], *, temperature: float) -> Tensor:
+        return (outputs[0] - teacher[0]).square().mean()
+
+
+def test_a_student_stays_one_through_what_tunes_it_further(kit: Kit, parakeet: Path) -> None:
+    """Its relative positions and scales follow from the width that its configuration states, not from its weights."""
+    kit.folder = parakeet
+    context = replace(
+        kit.context(),
+        load_network=load_parakeet,
+        tuning=lambda: Tuning(Mimicry(), 1, kit.root / "checkpoints"),
+    )
+    student = StepSpec(technique="distill", options={"steps": 1})
+    for second in (PRUNE, SPARSE, StepSpec(technique="prune-weights", options={"sparsity": 0.5, "steps": 1})):
+        kept = _kept(kit)
+        network, facts = apply_module_steps(load_parakeet(parakeet, True), (student, second), context, kept=kept)
+        assert list(facts["steps"]) == ["distill", second.technique]
+        assert network.model.config.encoder_config.hidden_size == 16
+        again, found = apply_module_steps(load_parakeet(parakeet, True), (student, second), context, kept=kept)
+        assert found["tuned"]["from"] == "cache"
+        assert torch.equal(again(**utterances())[0], network(**utterances())[0])
+
+
 def _ship(kit: Kit, workload: Path, sha: str) -> Path:
     """Tune once and put the result where a workload's would be, beside its model."""
     kept = _kept(kit, sha=sha)
@@ -150,6 +200,22 @@ def test_identities_tell_apart_what_decides_the_result(kit: Kit, tmp_path: Path)
     assert _kept(kit, shipped=shipped).identity((PRUNE,)) != before, "weights that were made again are others"
 
 
+def test_a_teacher_that_was_trained_again_is_another(kit: Kit, tmp_path: Path) -> None:
+    teacher = save_classifier(tmp_path / "teacher", widths=(32, 64))
+    taught = (StepSpec(technique="distill", options={"teacher": str(teacher), "steps": 1}),)
+    apply_module_steps(kit.network(), taught, kit.context(), kept=_kept(kit))
+    trained, before = kit.tuned, _kept(kit).identity(taught)
+    _, facts = apply_module_steps(kit.network(), taught, kit.context(), kept=_kept(kit))
+    assert (kit.tuned, facts["tuned"]["from"]) == (trained, "cache")
+    save_classifier(teacher, widths=(32, 64), seed=1)
+    assert _kept(kit).identity(taught) != before
+    _, facts = apply_module_steps(kit.network(), taught, kit.context(), kept=_kept(kit))
+    assert facts["tuned"]["from"] == "now"
+    shutil.rmtree(teacher)
+    with pytest.raises(UsageError, match="there is no model at"):
+        _kept(kit).identity(taught)
+
+
 def test_finding_what_was_tuned_imports_no_engine(kit: Kit) -> None:
     apply_module_steps(kit.network(), (PRUNE,), kit.context(), kept=_kept(kit))
     code = f"""
@@ -166,3 +232,23 @@ print({{"torch", "transformers", "sklearn", "onnxruntime"}} & set(sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=True)
     assert done.stdout.split("\n")[:2] == ["cache", "set()"]
+
+
+def test_a_budget_changes_nothing_where_tuned_weights_ship(kit: Kit) -> None:
+    """What is not tuned here must not be made again because the time to tune differs."""
+    folder = kit.root / "kept"
+    folder.mkdir()
+    shipped = kit.root / "shipped"
+    apply_module_steps(kit.network(), (PRUNE,), kit.context(), kept=_kept(kit))
+    (place,) = (path for path in folder.iterdir() if path.name != "checkpoints")
+    shutil.copytree(place, shipped / "prune")
+
+    def identities(folder_shipped: Path | None, steps: tuple[StepSpec, ...]) -> set[str]:
+        return {
+            Kept("abc", folder_shipped, folder, data, seed, budget_s).identity(steps)
+            for data, seed, budget_s in (("data", 1, None), ("data", 1, 2.0), ("data", 2, None), ("other", 1, None))
+        }
+
+    assert len(identities(None, (PRUNE,))) == 4
+    assert len(identities(shipped, (PRUNE,))) == 1
+    assert len(identities(shipped, (PRUNE, SPARSE))) == 4, "the last step is tuned here"

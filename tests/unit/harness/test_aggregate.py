@@ -274,6 +274,13 @@ def test_rounds_of_different_sweeps_are_not_paired() -> None:
     assert "medians" in (compare_with_baseline(late, base, theory=None)["speedup"].method or "")
 
 
+def test_rounds_of_different_attempts_are_not_paired() -> None:
+    """A run that goes on the next day measures the same sweeps, and not beside the first ones."""
+    base, late = _record(P50S), _record(P50S)
+    late = late.model_copy(update={"rounds": tuple(r.model_copy(update={"attempt": 1}) for r in late.rounds)})
+    assert "medians" in (compare_with_baseline(late, base, theory=None)["speedup"].method or "")
+
+
 def test_speedup_against_nothing_is_null() -> None:
     reason = Reason(code="crash", message="died")
     failed = _aggregate([round_record(0, Status.FAILED, reason=reason)])

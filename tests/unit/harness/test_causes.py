@@ -98,6 +98,30 @@ def test_narrow_products_that_are_no_faster_are_small() -> None:
     assert causes[0].values == {"ratio": "1.00", "macs": "1.8e+07", "each": "100"}
 
 
+def test_products_are_not_called_small_where_their_arithmetic_is_the_same() -> None:
+    base = _side(seconds={"Conv": 0.010, "Add": 0.001})
+    same = _side("fp32", {"Conv": 0.0099, "Add": 0.001})
+    assert _codes(_evidence(same, "distill", base=base)) == ["not-found"]
+    plain_arm = _evidence(
+        _side("int8", {"QLinearConv": 0.010}), "quantize-static", base=base, machine="aarch64", features=frozenset()
+    )
+    assert _codes(plain_arm) == ["not-found"]
+
+
+def test_fewer_products_in_the_same_time_are_small() -> None:
+    base = _side(seconds={"Conv": 0.010})
+    fewer = _side("fp32", {"Conv": 0.0099}, macs=MACS // 2)
+    assert _codes(_evidence(fewer, "prune-channels", base=base)) == ["small-products"]
+
+
+def test_unpacking_weights_is_named_with_its_own_cause() -> None:
+    base = _side(seconds={"MatMul": 0.010}, operators={"MatMul": 50})
+    side = _side("fp32", {"MatMulNBits": 0.012}, executed="fp32", operators={"MatMulNBits": 50})
+    causes = explain(_evidence(side, "quantize-weights", base=base))
+    assert [cause.code for cause in causes] == ["weights-unpacked"]
+    assert causes[0].values == {"products": "50", "ratio": "0.83"}
+
+
 def test_time_outside_products_bounds_the_speedup() -> None:
     base = _side(seconds={"Conv": 0.010, "Softmax": 0.010})
     causes = explain(_evidence(_side("int8", {"QLinearConv": 0.002, "Softmax": 0.010}), "quantize-static", base=base))
@@ -151,6 +175,7 @@ EVIDENCE = {
     "no-vnni-exact": {"ratio": "1.33"},
     "no-vnni": {"ratio": "1.33"},
     "slow-integer-kernel": {"ratio": "0.67", "operators": "ConvInteger 60 %"},
+    "weights-unpacked": {"products": "50", "ratio": "0.83"},
     "dynamic-overhead": {"share": "36 %", "operators": "Cast 10 %"},
     "left-in-float": {"share": "67 %", "operators": "ConvTranspose 67 %"},
     "conversions": {"share": "20 %", "operators": "Cast 10 %"},

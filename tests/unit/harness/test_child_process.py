@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from leptonbench.harness.process import Ended, run_child
+from leptonbench.harness.process import Ended, Start, run_child, run_children
 
 LIMIT_S = 120.0
 Run = Callable[..., Ended]
@@ -32,9 +32,62 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     def run(code: str, *, timeout_s: float = LIMIT_S, on_line: Callable[[str], None] | None = None) -> Ended:
         text = f"import ctypes, os, signal, subprocess, sys, time\nfolder = sys.argv[1]\n{code}\n"
         (modules / "lepton_child.py").write_text(text, encoding="utf-8")
-        return run_child("lepton_child", folder, timeout_s=timeout_s, threads=3, on_line=on_line)
+        return run_child(Start("lepton_child", folder, timeout_s, 3, on_line))
 
     return run
+
+
+def _start(tmp_path: Path, name: str, code: str, *, timeout_s: float = LIMIT_S, lines: list[str]) -> Start:
+    """Return a child of its own module and folder, whose lines are kept."""
+    (tmp_path / "modules" / f"{name}.py").write_text(f"import os, sys, time\n{code}\n", encoding="utf-8")
+    folder = tmp_path / name
+    folder.mkdir()
+    return Start(name, folder, timeout_s, 1, lines.append)
+
+
+def test_children_beside_each_other_each_have_their_lines_and_their_end(tmp_path: Path, run: Run) -> None:
+    """The first waits for a file that the second writes: they do run at the same time."""
+    lines: dict[str, list[str]] = {name: [] for name in ("first", "second", "third")}
+    flag = tmp_path / "flag"
+    starts = [
+        _start(
+            tmp_path,
+            "first",
+            f"while not os.path.exists({str(flag)!r}): time.sleep(0.01)\nprint('a')\nprint('b', end='')",
+            lines=lines["first"],
+        ),
+        _start(tmp_path, "second", f"print('c', flush=True)\nopen({str(flag)!r}, 'w')", lines=lines["second"]),
+        _start(tmp_path, "third", "print('d')\nsys.exit(3)", lines=lines["third"]),
+    ]
+    ends = run_children(starts, at_once=2)
+    assert [ended.code for ended in ends] == ["ok", "ok", "crash"]
+    assert lines == {"first": ["a"], "second": ["c"], "third": ["d"]}
+
+
+def test_a_child_that_hangs_does_not_keep_the_others(tmp_path: Path, run: Run) -> None:
+    lines: list[str] = []
+    starts = [
+        _start(tmp_path, "hanging", "print(os.getpid(), flush=True)\ntime.sleep(600)", timeout_s=3.0, lines=lines),
+        _start(tmp_path, "working", "print('done')", lines=[]),
+    ]
+    assert [ended.code for ended in run_children(starts, at_once=1)] == ["timeout", "ok"]
+    assert _gone(int(lines[0]))
+
+
+def test_an_error_of_the_reader_leaves_no_child_behind(tmp_path: Path, run: Run) -> None:
+    pids: list[str] = []
+
+    def refuse(line: str) -> None:
+        raise RuntimeError(line)
+
+    flag = tmp_path / "flag"
+    told = f"print(os.getpid(), flush=True)\nopen({str(flag)!r}, 'w')\ntime.sleep(600)"
+    then = f"while not os.path.exists({str(flag)!r}): time.sleep(0.01)\nprint('no', flush=True)\ntime.sleep(600)"
+    hanging = _start(tmp_path, "hanging", told, lines=pids)
+    speaking = _start(tmp_path, "speaking", then, lines=[])
+    with pytest.raises(RuntimeError, match="no"):
+        run_children([hanging, speaking._replace(on_line=refuse)], at_once=2)
+    assert _gone(int(pids[0]))
 
 
 def _wait_until(condition: Callable[[], bool], what: str) -> None:

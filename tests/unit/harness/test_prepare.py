@@ -183,7 +183,7 @@ def _steps(*techniques: str, **options: Any) -> VariantSpec:
 @pytest.mark.parametrize(
     ("variant", "words"),
     [
-        (lambda: _steps("quantize-static", "cast"), "make no sense in this order"),
+        (lambda: _steps("quantize-static", "cast"), "make no sense together"),
         (lambda: _steps("cast"), "is ONNX and cannot go through"),
         (lambda: _steps("quantize-statik"), "unknown compression technique `quantize-statik`"),
         (lambda: _steps("quantize-static", calibraton="minmax"), "unknown option of `quantize-static`"),

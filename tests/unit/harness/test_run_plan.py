@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from leptonbench.errors import PrerequisiteError, UsageError
-from leptonbench.harness.budget import fit_budget, round_estimate_s
+from leptonbench.harness.budget import fit_budget, groups_by_importance, round_estimate_s
 from leptonbench.harness.plan import RunPlan, plan_run
 from leptonbench.harness.request import RunRequest
-from leptonbench.schema import Fingerprint, Status
+from leptonbench.schema import Fingerprint, Scenario, Status
 from tests.harness_factory import cell, suite
 from tests.report_factory import make_run
 from tests.tiny import suite_text
@@ -53,7 +53,7 @@ def test_a_skipped_cell_says_why_and_what_would_help(tmp_path: Path, text: str) 
     why = _skipped(plan)
     assert "ONNX graph" in why["int8-static", "torch"]
     assert "dynamic quantisation" in why["int8-dynamic", "openvino"]
-    assert "no bf16 convolution" in why["bf16", "onnxruntime"]
+    assert "no bf16 kernels" in why["bf16", "onnxruntime"]
 
 
 @pytest.mark.parametrize("engine", ["torch", "torch-compile", "openvino"])
@@ -189,3 +189,27 @@ def test_a_budget_shortens_windows_then_drops_scenarios_from_the_last(
 def test_a_budget_never_lengthens_a_window_nor_cuts_it_below_half_a_second(given_s: float, shortest_s: float) -> None:
     *_, window_s = fit_budget(CELLS, FULL.model_copy(update={"duration_s": given_s}), left_s=0.0)
     assert window_s == shortest_s
+
+
+def test_groups_are_scored_in_the_suites_order_whatever_their_scenarios() -> None:
+    """A group with a server cell beside its stream is no less important than one without."""
+    given = suite(
+        variants=("fp32", "int8-static", "share16"),
+        backends=("onnxruntime", "openvino"),
+        scenarios=({"kind": "single-stream"}, {"kind": "server"}),
+    )
+    both = [
+        cell(variant, backend, kind)
+        for kind in ("server", "single-stream")
+        for variant in ("int8-static", "fp32")
+        for backend in ("openvino", "onnxruntime")
+    ]
+    groups = groups_by_importance([cell("share16"), *both], given)
+    assert [(c.variant, c.backend) for c in groups.values()] == [
+        ("fp32", "onnxruntime"),
+        ("fp32", "openvino"),
+        ("int8-static", "onnxruntime"),
+        ("int8-static", "openvino"),
+        ("share16", "onnxruntime"),
+    ]
+    assert {c.scenario for c in groups.values()} == {Scenario.SINGLE_STREAM}

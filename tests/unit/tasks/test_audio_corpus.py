@@ -46,6 +46,21 @@ def test_one_manifest_is_divided_without_overlap(tmp_path: Path, as_folder: bool
     assert parts[0].identity != parts[1].identity
 
 
+def test_recordings_may_lie_anywhere(tmp_path: Path) -> None:
+    """Absolute paths, as some tools write them, and paths out of the manifest's folder."""
+    lines = []
+    for index in range(6):
+        record(tmp_path / "audio" / f"{index}.wav")
+        name = str(tmp_path / "audio" / f"{index}.wav") if index % 2 else f"../audio/{index}.wav"
+        lines.append(json.dumps({"audio": name, "text": f"take {index}"}))
+    (tmp_path / "lists").mkdir()
+    path = tmp_path / "lists" / "manifest.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    parts = [read(path, split) for split in (Split.CALIBRATION, Split.EVALUATION)]
+    texts = sorted(part.target(i) for part in parts for i in range(len(part)))
+    assert texts == [f"take {index}" for index in range(6)]
+
+
 def test_a_folder_with_both_manifests_is_not_divided(tmp_path: Path) -> None:
     manifest(tmp_path, 3, "calibration.jsonl")
     manifest(tmp_path, 5, "test.jsonl")

@@ -95,7 +95,7 @@ def test_whatever_damages_an_image_is_told_by_its_name(tmp_path: Path) -> None:
 
 
 def test_an_image_is_resized_cropped_and_normalised() -> None:
-    processor = ImageProcessor(shortest_edge=8, crop=(6, 6), mean=(0.5,) * 3, std=(0.25,) * 3)
+    processor = ImageProcessor(resize=8, crop=(6, 6), mean=(0.5,) * 3, std=(0.25,) * 3)
     image = np.zeros((32, 16, 3), dtype=np.uint8)
     image[..., 0] = 255
     encoded = processor(image)

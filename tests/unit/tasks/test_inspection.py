@@ -123,6 +123,19 @@ def test_a_model_of_other_classes_is_refused(tmp_path: Path) -> None:
     task.load_network(louder)
 
 
+def test_a_model_without_names_of_classes_has_as_many_as_the_data(tmp_path: Path) -> None:
+    """transformers writes `LABEL_0` and so on for classes without names, and nothing at all for two of them."""
+    task = _task(tmp_path)
+    nameless = _save_network(tmp_path / "nameless", ("LABEL_0", "LABEL_1", "LABEL_2"))
+    task.load_network(nameless)
+    for folder, classes in ((tmp_path / "two", 2), (tmp_path / "four", 4)):
+        other = _save_network(folder, tuple(f"LABEL_{index}" for index in range(classes)))
+        assert ("id2label" in json.loads((other / "config.json").read_text())) is (classes != 2)
+        with pytest.raises(UsageError, match="classes are not those of the data") as raised:
+            task.load_network(other)
+        assert f"model: {classes} without names; data: 3" in raised.value.cause
+
+
 def test_an_onnx_file_of_another_count_of_logits_is_refused(tmp_path: Path) -> None:
     task = _task(tmp_path)
     for shapes in ([(None, 3)], [(None, 3, 1, 1)], [(None, None)], [("n", 3), (None, 512)]):
