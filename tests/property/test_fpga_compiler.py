@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from leptonbench.errors import UsageError
@@ -84,8 +84,23 @@ def output_size(window: ir.Window, size: tuple[int, int]) -> tuple[int, int]:
     return rows, columns
 
 
+# Of two tiles as wide, the one at the right edge reads less: its last window lies in the padding.
+PADDED_RIGHT = ir.Window(kernel=(1, 3), strides=(1, 1), pads=(0, 0, 0, 1), dilations=(1, 3))
+SMALL_INPUT = CoreShape(
+    rows=4,
+    cols=8,
+    bus_bytes=16,
+    input_granules=128,
+    weight_granules=128,
+    acc_words=16,
+    output_granules=64,
+    param_granules=64,
+)
+
+
 @settings(max_examples=150)
 @given(windows(), CORES, FEW, st.integers(1, 20), st.integers(1, 9), BYTE_TYPES, BYTE_TYPES, BYTE_TYPES, SEEDS)
+@example((PADDED_RIGHT, (5, 11)), SMALL_INPUT, 1, 9, 1, "uint8", "uint8", "uint8", 0)
 def test_convolutions(window, core, groups, inside, outside, x_type, w_type, y_type, seed):
     """With few channels rows are packed; with as many groups as channels lanes do it; else the array."""
     random = np.random.default_rng(seed)

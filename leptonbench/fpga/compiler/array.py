@@ -123,7 +123,7 @@ def tilings(core: CoreShape, memory: Memory, work: Work) -> list[Tiling]:
     tiles = _tiles(core, work.size)
     fitting: list[tuple[float, Tiling]] = []
     for tile, depth in itertools.product(tiles, depths):
-        granules = sum(fetch.total for fetch in work.source.fetches(_largest(work.size, tile), 0, depth))
+        granules = _most_granules(work, tile, depth)
         if granules > core.input_granules or depth * work.taps * core.block_granules > core.weight_granules:
             continue
         for outside in (False, True):
@@ -153,9 +153,9 @@ def _tiles(core: CoreShape, size: tuple[int, int]) -> list[tuple[int, int]]:
     return list(found)
 
 
-def _largest(size: tuple[int, int], tile: tuple[int, int]) -> Area:
-    """Return the tile with the most input: one that starts after the padding, where there is one."""
-    return max(areas(*size, tile)[: 2 + 2 * -(-size[1] // tile[1])], key=lambda area: (area.pixels, area.y, area.x))
+def _most_granules(work: Work, tile: tuple[int, int], depth: int) -> int:
+    """Return the input of the tile with most of it: padding on any side leaves the tiles there with less."""
+    return max(sum(fetch.total for fetch in work.source.fetches(area, 0, depth)) for area in areas(*work.size, tile))
 
 
 def _cost(core: CoreShape, memory: Memory, work: Work, tiling: Tiling) -> float:
