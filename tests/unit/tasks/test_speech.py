@@ -165,6 +165,14 @@ def test_lessons_cover_each_usable_utterance_once_an_epoch(parakeet: Path, waves
     assert first.shape != other.shape or not torch.equal(first, other)
 
 
+@pytest.mark.parametrize("text", ["стоп", "стоп линия"])  # a space alone is in the vocabulary, and no lesson
+def test_texts_in_other_letters_are_refused_before_training(parakeet: Path, waves: list[np.ndarray], text: str) -> None:
+    with pytest.raises(UsageError, match="cannot learn from the recordings") as caught:
+        lesson_for(parakeet, [text] * 3, waves)
+    assert f"{text!r}; it knows a b c" in caught.value.cause
+    assert caught.value.hint
+
+
 def test_masking_zeroes_stretches_and_leaves_the_sample_alone(waves: list[np.ndarray]) -> None:
     sample = LogMel()(waves[0])
     before = copy.deepcopy(sample)
@@ -217,8 +225,8 @@ def test_distance_is_zero_to_itself_and_blind_to_padding(parakeet: Path, waves: 
 
 
 def test_distance_is_the_softened_divergence() -> None:
-    form = CtcForm(Letters({}, delimiter="|", special=frozenset()), 0, 3, ())
-    lesson = CtcLesson(lambda index: {}, [], [], form=form)
+    form = CtcForm(Letters({"a": 1}, delimiter="|", special=frozenset()), 0, 3, ())
+    lesson = CtcLesson(lambda index: {}, ["a"], [1.0], form=form)
     student, teacher = torch.tensor([[[1.0, 2.0, 0.0]]]), torch.tensor([[[0.0, 2.0, 4.0]]])
     p, q = (torch.softmax(t[0, 0] / 2, 0) for t in (teacher, student))
     expected = float((p * (p / q).log()).sum()) * 4
