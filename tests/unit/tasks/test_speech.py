@@ -316,6 +316,17 @@ def test_folders_without_a_ctc_head_are_refused(parakeet: Path, tmp_path: Path) 
     assert caught.value.hint
 
 
+def test_an_onnx_files_folder_is_not_made_up_for_by_the_workloads_model(parakeet: Path, tmp_path: Path) -> None:
+    """Another model's vocabulary would spell other words."""
+    (tmp_path / "workload").mkdir()
+    (tmp_path / "workload" / "model").symlink_to(parakeet)
+    (tmp_path / "bare").mkdir()
+    setup = TaskSetup(tmp_path / "bare", DATA, workload_dir=tmp_path / "workload")
+    with pytest.raises(UsageError, match="does not say how it hears") as caught:
+        SpeechTask(setup)
+    assert "its ONNX file lies in" in caught.value.hint
+
+
 def test_a_task_without_a_folder_says_what_it_needs() -> None:
     with pytest.raises(UsageError, match="needs a model's folder"):
         SpeechTask(TaskSetup(model_dir=None, data=DATA))
