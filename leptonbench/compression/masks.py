@@ -8,9 +8,11 @@ from torch import Tensor, nn
 from leptonbench.compression.base import Context
 from leptonbench.compression.finetune import Course, apply_mask, restore_statistics, train
 from leptonbench.errors import NotApplicable
+from leptonbench.tasks.base import Batch
 from leptonbench.tasks.network import Network
 
-_RATE_FACTOR = 0.2  # what is left is nearly right: at the full rate short tuning loses more than it wins back
+_NEAR = 0.25  # squared error of the outputs over their variance: up to there what is left is nearly right
+_RATE_FACTOR = 0.2  # of the learning rate then: at the full rate short tuning loses more than it wins back
 _OF = 4
 _KEPT = 2
 
@@ -56,13 +58,23 @@ def tune_masked(model: Network, mask: dict[str, Tensor], steps: int, name: str, 
     restore_statistics(model, tuning)
     if tuning.score is not None:
         context.note("quality_before_tuning", tuning.score(model))
-    course = Course(name, steps, rate_factor=_RATE_FACTOR, teacher=teacher, mask=mask, steady=True)
+    changed = outputs_changed(model, teacher, next(tuning.lesson.batches(tuning.seed)))
+    context.note("outputs_changed", round(changed, 4))
+    near = changed <= _NEAR
+    course = Course(name, steps, _RATE_FACTOR if near else 1.0, teacher=teacher, mask=mask, steady=near)
     trained = train(model, tuning, course, say=context.say)
     context.note("tuning", trained.facts())
     context.note("zeros", zeros_by_layer(model))
     if tuning.score is not None:
         context.note("quality_after_tuning", tuning.score(model))
     return model
+
+
+def outputs_changed(network: Network, teacher: Network, batch: Batch) -> float:
+    """Return the mean squared difference of two networks' outputs over the teacher's variance, of the worst output."""
+    with torch.inference_mode():
+        pairs = zip(network(**batch.inputs), teacher(**batch.inputs), strict=True)
+        return max(float((found - wanted).square().mean() / wanted.var().clamp_min(1e-12)) for found, wanted in pairs)
 
 
 def zeros_by_layer(network: nn.Module) -> dict[str, float]:

@@ -17,7 +17,7 @@ from leptonbench.harness.process import Ended
 from leptonbench.harness.system import package_version, processing_identity
 from leptonbench.schema import Reason
 
-_CACHE_REVISION = 3  # raise when scoring changes
+_CACHE_REVISION = 4  # raise when scoring changes
 
 
 def score_group(

@@ -41,7 +41,8 @@ class SpeechManifest:
     """One split of recordings; see `leptonbench.tasks.base.Samples`.
 
     A folder holds `calibration.jsonl` and `evaluation.jsonl`, or one `manifest.jsonl`. One manifest is divided by the
-    hash of each path as it is written: a fifth, at most 128, calibrates and the rest evaluates, so that nothing is in both.
+    hash of each path as it is written: a fifth, at most 128, calibrates and the rest evaluates, so that nothing is in
+    both.
 
     Args:
         source: The folder or the manifest.

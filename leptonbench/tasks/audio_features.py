@@ -270,5 +270,6 @@ def _configuration(folder: Path) -> tuple[Path, dict[str, Any]]:
     raise UsageError(
         f"the model in `{folder}` does not say how it hears",
         cause="neither preprocessor_config.json nor processor_config.json states a feature_extractor_type",
-        hint="save the model's feature extractor into its folder with `save_pretrained`",
+        hint="save the model's feature extractor into its folder, or the one its ONNX file lies in, with "
+        "`save_pretrained`",
     )

@@ -57,6 +57,12 @@ class _Document:
                 hint="COCO's object-detection format: https://cocodataset.org/#format-data",
             )
         for name in ("images", "annotations", "categories"):
+            if not isinstance(self.data[name], list):
+                raise UsageError(
+                    f"`{path}` is not a COCO annotation file",
+                    cause=f"its `{name}` is {type(self.data[name]).__name__} and no list",
+                    hint="COCO's object-detection format: https://cocodataset.org/#format-data",
+                )
             if not self.data[name]:
                 raise UsageError(f"`{path}` has no entry in `{name}`", hint="annotate at least two pictures")
 
@@ -69,6 +75,13 @@ class _Document:
         if not isinstance(row, dict) or name not in row:
             raise self.refuse(where, f"it has no `{name}`", "COCO's object-detection format requires it")
         return row[name]
+
+    def id(self, where: str, row: Any, name: str = "id") -> float | str:
+        """Return an id among an entry's fields."""
+        key = self.field(where, row, name)
+        if not isinstance(key, str) and not _number(key):
+            raise self.refuse(where, f"its `{name}` is {key!r}", "an id is a number or a text")
+        return key  # type: ignore[no-any-return]
 
 
 def _annotations_file(given: Path) -> Path:
@@ -90,7 +103,11 @@ def _categories(document: _Document) -> dict[Any, str]:
     names: dict[Any, str] = {}
     for number, row in enumerate(document.data["categories"]):
         where = f"category {number}"
-        key, name = document.field(where, row, "id"), str(document.field(where, row, "name"))
+        key, name = document.id(where, row), str(document.field(where, row, "name"))
+        if any(isinstance(key, str) != isinstance(other, str) for other in names):
+            raise document.refuse(
+                where, f"its id is {key!r}, others are like {next(iter(names))!r}", "number all, or name all"
+            )
         if key in names or name.casefold() in {other.casefold() for other in names.values()}:
             raise document.refuse(where, f"id {key!r} or name `{name}` is there twice", "give each category its own")
         names[key] = name
@@ -119,7 +136,7 @@ def _number(value: Any) -> bool:
 def _picture(document: _Document, number: int, row: Any) -> tuple[Any, Picture]:
     """Return an image's id and its picture, still without objects."""
     where = f"image {number}"
-    key, name = document.field(where, row, "id"), str(document.field(where, row, "file_name"))
+    key, name = document.id(where, row), str(document.field(where, row, "file_name"))
     where = f"image {number} (`{name}`)"
     sides = document.field(where, row, "width"), document.field(where, row, "height")
     if not all(_number(side) and side >= 1 for side in sides):
@@ -147,7 +164,12 @@ def _corners(document: _Document, where: str, row: Any, picture: Picture) -> lis
             where, f"its bbox {box} leaves its picture `{picture.path.name}` of {size}", "cut boxes at the edge"
         )
     shares = (x / picture.width_px, y / picture.height_px, (x + width) / picture.width_px)
-    return [min(1.0, max(0.0, share)) for share in (*shares, (y + height) / picture.height_px)]
+    cut = [min(1.0, max(0.0, share)) for share in (*shares, (y + height) / picture.height_px)]
+    if cut[0] >= cut[2] or cut[1] >= cut[3]:
+        raise document.refuse(
+            where, f"its bbox {box} lies outside its picture `{picture.path.name}` of {size}", "remove it"
+        )
+    return cut
 
 
 def read_coco(given: Path, labels: Sequence[str] | None) -> tuple[list[Picture], tuple[str, ...]]:
@@ -175,7 +197,7 @@ def read_coco(given: Path, labels: Sequence[str] | None) -> tuple[list[Picture],
         pictures[key] = picture
     for number, row in enumerate(document.data["annotations"]):
         where = f"annotation {number}"
-        image, kind = document.field(where, row, "image_id"), document.field(where, row, "category_id")
+        image, kind = document.id(where, row, "image_id"), document.id(where, row, "category_id")
         if image not in pictures:
             raise document.refuse(where, f"there is no image with id {image!r}", "remove it or list the image")
         if kind not in kinds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from leptonbench.errors import UsageError
 from leptonbench.tasks.base import Arrays, Batch, stack
 from leptonbench.tasks.ctc import CtcForm
 
@@ -54,6 +56,12 @@ def _stretch(length: int, share: float, rng: np.random.Generator) -> tuple[int, 
     return start, start + width
 
 
+def _known(form: CtcForm) -> str:
+    """Return the first of the model's tokens, for an error."""
+    pieces = filter(None, (form.vocabulary.text([token]) for token in range(form.size)))
+    return " ".join(itertools.islice(pieces, 30))
+
+
 class CtcLesson:
     """See `leptonbench.tasks.base.Lesson`.
 
@@ -64,6 +72,9 @@ class CtcLesson:
         form: Of the network.
         batch: Utterances a step.
         masking: Augmentation.
+
+    Raises:
+        UsageError: If no text has a word of the vocabulary.
     """
 
     learning_rate = 1e-3  # as the last cycle of the shipped network's own training
@@ -83,8 +94,17 @@ class CtcLesson:
         self._masking = masking or Masking()
         self._ids = [form.vocabulary.ids(text) for text in texts]
         self._durations_s = durations_s
-        # A text of which the model knows no token teaches it nothing.
-        self._usable = np.array([index for index, ids in enumerate(self._ids) if ids], dtype=np.int64)
+        # A text of which the model knows no token, or spaces only, teaches it nothing.
+        usable = [index for index, ids in enumerate(self._ids) if ids and form.vocabulary.text(ids)]
+        if not usable:
+            raise UsageError(
+                "the model cannot learn from the recordings",
+                cause=f"its vocabulary spells none of their texts, such as {texts[0]!r}; it knows {_known(form)}"
+                if texts
+                else "there are none",
+                hint="give texts in the model's language and letters, or a model of theirs",
+            )
+        self._usable = np.array(usable, dtype=np.int64)
 
     def batches(self, seed: int) -> Iterator[Batch]:
         """Yield batches without end: each utterance once an epoch, with others of like length."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from leptonbench.tasks.base import Arrays, Lesson, Metric, Samples, Split, TaskS
 from leptonbench.tasks.coco import MeanPrecision
 from leptonbench.tasks.coco_folder import CocoFolder
 from leptonbench.tasks.detection_decode import decode_centernet, decode_queries
-from leptonbench.tasks.detection_images import WholePicture
+from leptonbench.tasks.detection_images import WholePicture, config_of
 from leptonbench.tasks.pretrained import check_labels, stated_labels
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ class DetectionTask:
     def __init__(self, setup: TaskSetup) -> None:
         self._setup = setup
         self._picture = WholePicture.from_folder(setup.model_dir) if setup.model_dir else WholePicture()
-        self._config = _config_of(setup.model_dir)
+        self._config = config_of(setup.model_dir)
         self._cache: dict[Split, Samples] = {}
 
     @cached_property
@@ -184,7 +183,7 @@ class DetectionTask:
         """
         from leptonbench.tasks.detectors import load_detector
 
-        config = _config_of(folder)
+        config = config_of(folder)
         network = load_detector(folder, centernet=config.get("model_type") == CENTERNET, weights=weights)
         model: Any = network.model
         check_labels(
@@ -224,19 +223,3 @@ def _logits_first(pair: Sequence[Any]) -> tuple[Any, Any]:
     one, other = pair[0], pair[1]
     columns = [getattr(item, "shape", item)[-1] for item in (one, other)]
     return (other, one) if columns[0] == 4 and columns[1] != 4 else (one, other)
-
-
-def _config_of(folder: Path | None) -> dict[str, Any]:
-    """Return what a folder's `config.json` says; nothing where there is none.
-
-    Raises:
-        UsageError: If it is there and not JSON.
-    """
-    path = folder / "config.json" if folder else None
-    if path is None or not path.is_file():
-        return {}
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"`{path}` is not JSON", cause=str(error), hint="save the model again") from error
-    return dict(config)

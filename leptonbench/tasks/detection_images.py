@@ -47,7 +47,7 @@ class WholePicture:
         """
         path = folder / "preprocessor_config.json"
         if not path.is_file():
-            return cls(size=_stated_size(folder / "config.json"))
+            return cls(size=_stated_size(folder))
         try:
             config = json.loads(path.read_text(encoding="utf-8"))
             normalised = config.get("do_normalize", True)
@@ -91,9 +91,31 @@ def _size(size: Any) -> tuple[int, int]:
     return int(size), int(size)
 
 
-def _stated_size(path: Path) -> tuple[int, int]:
+def _stated_size(folder: Path) -> tuple[int, int]:
     """Return what a network's configuration says of its input's size, else the assumed one."""
-    if not path.is_file():
+    size = config_of(folder).get("image_size")
+    if not size:
         return _SIDE, _SIDE
-    size = json.loads(path.read_text(encoding="utf-8")).get("image_size")
-    return _size(size) if size else (_SIDE, _SIDE)
+    try:
+        return _size(size)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"cannot read the size of the pictures for the model in `{folder}`",
+            cause=f"{folder / 'config.json'}: image_size is {size!r}",
+            hint="state a number of pixels, or [height, width]",
+        ) from error
+
+
+def config_of(folder: Path | None) -> dict[str, Any]:
+    """Return what a folder's `config.json` says; nothing where there is none.
+
+    Raises:
+        UsageError: If it is there and no JSON object.
+    """
+    path = folder / "config.json" if folder else None
+    if path is None or not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"`{path}` is no JSON object", cause=str(error), hint="save the model again") from error

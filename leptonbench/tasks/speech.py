@@ -33,8 +33,9 @@ TRAIN_COMMAND = "python workloads/speech/make_data.py train"
 class SpeechTask:
     """Recognition of single utterances; see `leptonbench.tasks.base.Task`.
 
-    An ONNX file has neither front end nor vocabulary: it is read with those of the folder it lies in, or else with the
-    workload's own model's, and `check_outputs` refuses it if its logits do not fit.
+    An ONNX file has neither front end nor vocabulary: the JSON files of the folder it lies in say both, and
+    `check_outputs` refuses it if its logits do not fit. The workload's own model's serve only until a model of the hub
+    is here.
 
     Args:
         setup: Model folder, sizes of the splits, a user's manifest.

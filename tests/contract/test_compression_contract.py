@@ -190,4 +190,4 @@ def test_an_unknown_class_name_is_refused(prepared: Prepared, tmp_path: Path) ->
     reference = prepared.job.task.model_copy(update={"own": str(images)})
     with pytest.raises(UsageError, match="classes are not those of the data") as caught:
         prepare(prepared.job.model_copy(update={"task": reference}), lambda text: None)
-    assert caught.value.cause == "model: blue, green, red; data: blue, green, yellow"
+    assert caught.value.cause == "model: blue, green, red; data: 3 (blue, green, yellow)"

@@ -9,12 +9,37 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import nn
 
+from leptonbench.compression import masks
+from leptonbench.compression.base import Tuning
+from leptonbench.compression.finetune import Course, Trained
 from leptonbench.compression.masks import magnitude_mask, pattern_mask, two_of_four, weight_names, zeros_by_layer
 from leptonbench.compression.packing import pack
 from leptonbench.compression.prune_weights import PruneWeights
 from leptonbench.compression.sparse24 import Sparse24
 from leptonbench.errors import NotApplicable
+from leptonbench.tasks.network import Network
 from tests.unit.compression.conftest import Kit
+
+
+@pytest.mark.parametrize(("kept", "near"), [(1.0, True), (0.05, False)])
+def test_a_network_that_lost_much_is_tuned_at_the_full_rate(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch, kept: float, near: bool
+) -> None:
+    """One that is nearly right moves little, its normalisation held; another has to learn anew."""
+    courses: list[Course] = []
+
+    def train(network: Network, tuning: Tuning, course: Course, *, say: object) -> Trained:
+        courses.append(course)
+        return Trained(1, 1, 0.0, 0.0, bf16=False)
+
+    monkeypatch.setattr(masks, "train", train)
+    network = kit.network()
+    random = torch.Generator().manual_seed(1)
+    mask = {name: torch.rand(w.shape, generator=random) < kept for name, w in weight_names(network).items()}
+    masks.tune_masked(network, mask, 1, "masked", kit.context())
+    (course,) = courses
+    assert course.steady is near
+    assert (course.rate_factor < 1) is near
 
 
 @pytest.mark.parametrize("sparsity", [0.2, 0.5, 0.8])

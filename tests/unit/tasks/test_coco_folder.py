@@ -96,6 +96,8 @@ Change = Callable[[dict[str, Any]], Any]
     [
         (lambda d: d["annotations"][3].update(bbox=[30, 5, 20, 10]), "annotation 3.*leaves its picture `p3.png`"),
         (lambda d: d["annotations"][3].update(bbox=[-9, 5, 20, 10]), "annotation 3.*leaves"),
+        (lambda d: d["annotations"][3].update(bbox=[40.5, 1, 0.4, 5]), "annotation 3.*lies outside its picture"),
+        (lambda d: d["annotations"][3].update(bbox=[3, -0.9, 5, 0.9]), "annotation 3.*lies outside its picture"),
         (lambda d: d["annotations"][2].update(bbox=[3, 5, 0, 10]), "annotation 2.*no area"),
         (lambda d: d["annotations"][2].update(bbox=[3, 5, 4, -1]), "annotation 2.*no area"),
         (lambda d: d["annotations"][2].update(bbox=[3, 5, 4]), "annotation 2.*bbox is"),
@@ -112,6 +114,13 @@ Change = Callable[[dict[str, Any]], Any]
         (lambda d: d.update(annotations=[]), "no entry in `annotations`"),
         (lambda d: d.pop("images"), "not a COCO annotation file.*no `images`"),
         (lambda d: d["images"].__setitem__(0, "p0.png"), "image 0.*no `id`"),
+        (lambda d: d["images"][4].update(id=[1]), "image 4.*`id` is \\[1\\]"),
+        (lambda d: d["annotations"][1].update(image_id=[0]), "annotation 1.*`image_id` is \\[0\\]"),
+        (lambda d: d["annotations"][1].update(category_id={}), "annotation 1.*`category_id` is {}"),
+        (lambda d: d["categories"].append({"id": "9", "name": "cog"}), "category 2.*id is '9', others are like 7"),
+        (lambda d: d["categories"][0].update(id=None), "category 0.*`id` is None"),
+        (lambda d: d.update(images=5), "not a COCO annotation file.*`images` is int and no list"),
+        (lambda d: d.update(categories={"a": 1}), "not a COCO annotation file.*`categories` is dict and no list"),
     ],
 )
 def test_what_cannot_be_used_is_named(tmp_path: Path, change: Change, said: str) -> None:

@@ -60,6 +60,23 @@ def test_its_own_samples_are_cached_pictures_with_relative_boxes() -> None:
     assert again.target(3) == samples.target(3)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "is no JSON object"),
+        ("[1, 2]", "is no JSON object"),
+        ('{"image_size": "wide"}', "cannot read the size"),
+        ('{"image_size": {"width": 3}}', "cannot read the size"),
+    ],
+)
+def test_a_configuration_that_cannot_be_read_is_named(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "config.json").write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=said) as caught:
+        DetectionTask(TaskSetup(tmp_path, DATA))
+    assert "config.json" in str(caught.value)
+    assert caught.value.hint
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_folder_of_any_family_answers(tmp_path: Path, family: str) -> None:
     folder = save_detector(tmp_path / "model", family, CLASSES)

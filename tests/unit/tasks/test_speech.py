@@ -165,6 +165,14 @@ def test_lessons_cover_each_usable_utterance_once_an_epoch(parakeet: Path, waves
     assert first.shape != other.shape or not torch.equal(first, other)
 
 
+@pytest.mark.parametrize("text", ["стоп", "стоп линия"])  # a space alone is in the vocabulary, and no lesson
+def test_texts_in_other_letters_are_refused_before_training(parakeet: Path, waves: list[np.ndarray], text: str) -> None:
+    with pytest.raises(UsageError, match="cannot learn from the recordings") as caught:
+        lesson_for(parakeet, [text] * 3, waves)
+    assert f"{text!r}; it knows a b c" in caught.value.cause
+    assert caught.value.hint
+
+
 def test_masking_zeroes_stretches_and_leaves_the_sample_alone(waves: list[np.ndarray]) -> None:
     sample = LogMel()(waves[0])
     before = copy.deepcopy(sample)
@@ -217,8 +225,8 @@ def test_distance_is_zero_to_itself_and_blind_to_padding(parakeet: Path, waves: 
 
 
 def test_distance_is_the_softened_divergence() -> None:
-    form = CtcForm(Letters({}, delimiter="|", special=frozenset()), 0, 3, ())
-    lesson = CtcLesson(lambda index: {}, [], [], form=form)
+    form = CtcForm(Letters({"a": 1}, delimiter="|", special=frozenset()), 0, 3, ())
+    lesson = CtcLesson(lambda index: {}, ["a"], [1.0], form=form)
     student, teacher = torch.tensor([[[1.0, 2.0, 0.0]]]), torch.tensor([[[0.0, 2.0, 4.0]]])
     p, q = (torch.softmax(t[0, 0] / 2, 0) for t in (teacher, student))
     expected = float((p * (p / q).log()).sum()) * 4
@@ -306,6 +314,17 @@ def test_folders_without_a_ctc_head_are_refused(parakeet: Path, tmp_path: Path) 
     with pytest.raises(UsageError, match="cannot load") as caught:
         SpeechTask(TaskSetup(model_dir=tmp_path, data=DATA)).load_network(tmp_path)
     assert caught.value.hint
+
+
+def test_an_onnx_files_folder_is_not_made_up_for_by_the_workloads_model(parakeet: Path, tmp_path: Path) -> None:
+    """Another model's vocabulary would spell other words."""
+    (tmp_path / "workload").mkdir()
+    (tmp_path / "workload" / "model").symlink_to(parakeet)
+    (tmp_path / "bare").mkdir()
+    setup = TaskSetup(tmp_path / "bare", DATA, workload_dir=tmp_path / "workload")
+    with pytest.raises(UsageError, match="does not say how it hears") as caught:
+        SpeechTask(setup)
+    assert "its ONNX file lies in" in caught.value.hint
 
 
 def test_a_task_without_a_folder_says_what_it_needs() -> None:
