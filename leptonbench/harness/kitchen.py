@@ -107,8 +107,10 @@ class Kitchen:
         try:
             make(scratch / file)
             (scratch / "inputs.json").write_text(json.dumps(inputs, indent=1), encoding="utf-8")
-            if not folder.exists():
-                scratch.rename(folder)
+            scratch.rename(folder)
+        except OSError:
+            if not (folder / file).exists():  # otherwise another child was faster
+                raise
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         return Made(key, folder / file)

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from leptonbench.backends import BACKENDS
-from leptonbench.errors import BudgetSpent, NotApplicable, PrerequisiteError
+from leptonbench.compression import TECHNIQUES
+from leptonbench.errors import BudgetSpent, LeptonError, NotApplicable, PrerequisiteError
 from leptonbench.harness.children import run_prepares
 from leptonbench.harness.feed import build_task
 from leptonbench.harness.jobs import Failure, PrepareJob, PrepareResult, PrepareTarget, TaskRef
 from leptonbench.harness.plan import RunPlan, WorkloadPlan, skipped_record
-from leptonbench.schema import Artifact, CellRecord, CellSpec, Notice, Reason, Status
+from leptonbench.schema import Artifact, CellRecord, CellSpec, Notice, Reason, Status, VariantSpec
 from leptonbench.tasks import Task
 
 # What keeps a variant from being made without being anyone's failure, and the code of its skipped cells.
@@ -20,6 +21,8 @@ _SKIPS = {
     BudgetSpent.__name__: "budget",
     PrerequisiteError.__name__: "prerequisite",
 }
+
+_MOST_CHILDREN = 4  # at a time: each holds a framework, a model and its data in memory
 
 
 class Pantry:
@@ -44,41 +47,45 @@ class Pantry:
         self,
         workloads: Sequence[WorkloadPlan],
         *,
-        threads: int,
-        at_once: int,
+        cores: int,
         on_line: Callable[[str, str], None],
         limit_s: float | None = None,
     ) -> None:
-        """Make the artifacts that workloads' cells need, each in a child process, the suite's first variants first.
+        """Make the artifacts that workloads' cells need in child processes, the suite's first variants first.
 
-        Where the run has other workloads, one whose model or data cannot be read, or whose preparation dies, costs no
-        more than its own cells.
+        A workload is made by as many children as may run at a time, so that the last one does not keep one core busy
+        and the others waiting; variants that are exported from the same network stay together. Where the run has
+        other workloads, one whose model or data cannot be read costs no more than its own cells, and a child that dies
+        no more than its own variants.
 
         Args:
             workloads: Of the plan.
-            threads: Of each child.
-            at_once: How many may run at the same time.
+            cores: For all children together.
             on_line: Told a workload and a line of progress.
-            limit_s: Each stops making things after so long.
+            limit_s: Nothing more is made after so long.
 
         Raises:
             LeptonError: If the model or the data of the only workload cannot be read.
         """
-        names = [workload.spec.name for workload in workloads]
-        jobs = [self._job(workload, limit_s) for workload in workloads]
+        whole = {workload.spec.name: self._job(workload) for workload in workloads}
+        most = min(cores, _MOST_CHILDREN)
+        shares = [(name, share) for name, job in whole.items() for share in _shares(job, most)]
+        at_once = min(most, len(shares))
+        waves = -(-len(shares) // at_once)
+        each_s = None if limit_s is None else limit_s / waves
         results = run_prepares(
-            jobs, threads=threads, at_once=at_once, on_line=lambda index, line: on_line(names[index], line)
+            [share.model_copy(update={"limit_s": each_s}) for _, share in shares],
+            threads=cores // at_once,
+            at_once=at_once,
+            on_line=lambda index, line: on_line(shares[index][0], line),
         )
-        for name, job, result in zip(names, jobs, results, strict=True):
-            if isinstance(result, PrepareResult):
-                self.prepared[name] = result
-            elif len(self._plan.workloads) == 1:
-                raise result
-            else:
-                failure = Failure.of(result)
-                self.prepared[name] = PrepareResult(failures={target.key: failure for target in job.targets})
+        for name in whole:
+            ends = [(share, end) for (owner, share), end in zip(shares, results, strict=True) if owner == name]
+            if len(whole) == 1 and all(isinstance(end, LeptonError) for _, end in ends):
+                raise next(end for _, end in ends if isinstance(end, LeptonError))
+            self.prepared[name] = _together(ends)
 
-    def _job(self, workload: WorkloadPlan, limit_s: float | None) -> PrepareJob:
+    def _job(self, workload: WorkloadPlan) -> PrepareJob:
         """Say what is to be made for a workload."""
         name = workload.spec.name
         cells = [cell for cell in self._plan.cells if cell.workload == name]
@@ -97,7 +104,6 @@ class Pantry:
             cache=str(self._cache),
             seed=self._seed,
             tune_budget_s=self._tune_budget_s,
-            limit_s=limit_s,
         )
 
     def notices(self, workload: WorkloadPlan) -> tuple[Notice, ...]:
@@ -169,3 +175,35 @@ class Pantry:
                 hint="export it with a free batch dimension (torch.onnx.export: dynamic_axes or dynamic_shapes)",
             ),
         )
+
+
+def _shares(job: PrepareJob, most: int) -> list[PrepareJob]:
+    """Split a workload's targets; those made from one network by one export stay together."""
+    groups: dict[str, list[PrepareTarget]] = {}
+    for target in job.targets:
+        groups.setdefault(_network(target.variant), []).append(target)
+    shares: list[list[PrepareTarget]] = [[] for _ in range(min(most, len(groups)))]
+    for group in groups.values():
+        min(shares, key=len).extend(group)
+    return [job.model_copy(update={"targets": tuple(share)}) for share in shares]
+
+
+def _network(variant: VariantSpec) -> str:
+    """Name the network that a variant is exported from, by the steps that make it."""
+    return str([step for step in variant.steps if TECHNIQUES.get(step.technique).stage == "module"])
+
+
+def _together(ends: Sequence[tuple[PrepareJob, PrepareResult | LeptonError]]) -> PrepareResult:
+    """Put what a workload's children made, or why they could not, into one result."""
+    made = [end for _, end in ends if isinstance(end, PrepareResult)]
+    failures = {
+        target.key: Failure.of(end) for share, end in ends if isinstance(end, LeptonError) for target in share.targets
+    }
+    first = made[0] if made else PrepareResult()
+    return first.model_copy(
+        update={
+            "artifacts": {key: artifact for result in made for key, artifact in result.artifacts.items()},
+            "failures": failures | {key: failure for result in made for key, failure in result.failures.items()},
+            "cached": tuple(key for result in made for key in result.cached),
+        }
+    )

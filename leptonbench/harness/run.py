@@ -157,15 +157,11 @@ class Run:
         """Make the artifacts of all workloads, as many at a time as there are cores: nothing is timed yet."""
         workloads = self.plan.workloads
         self.progress.phase(f"prepare {', '.join(workload.spec.name for workload in workloads)}")
-        at_once = min(len(workloads), cores_available())
-        waves = -(-len(workloads) // at_once)
-        limit_s = self.budget.until_s(PREPARE_SHARE)
         self.pantry.prepare(
             workloads,
-            threads=max(1, self.plan.cells[0].threads // at_once),
-            at_once=at_once,
+            cores=cores_available(),
             on_line=lambda name, line: self.progress.phase(f"prepare {name}: {line}"),
-            limit_s=None if limit_s is None else limit_s / waves,
+            limit_s=self.budget.until_s(PREPARE_SHARE),
         )
         for workload in workloads:
             for notice in self.pantry.notices(workload):
