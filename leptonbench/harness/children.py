@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -49,13 +49,45 @@ def run_worker(job: WorkerJob, *, timeout_s: float) -> tuple[WorkerResult | None
     Returns:
         Its result if it left a whole one, and how its process ended.
     """
+    ended = run_child(_worker(job, timeout_s))
+    return _read(Path(job.out) / RESULT_FILE, WorkerResult), ended
+
+
+def run_workers(
+    jobs: Iterable[tuple[WorkerJob, float]], *, at_once: int
+) -> Generator[tuple[int, WorkerResult | None, Ended], None, None]:
+    """Run workers whose times do not matter, some at the same time.
+
+    Args:
+        jobs: Each in its own folder, with the seconds it may take; each is asked for only when there is room for it.
+        at_once: How many may run at the same time.
+
+    Yields:
+        The position of each in `jobs`, its result if it left a whole one, and how its process ended.
+    """
+    outs: list[Path] = []
+
+    def starts() -> Iterator[Start]:
+        for job, timeout_s in jobs:
+            outs.append(Path(job.out))
+            yield _worker(job, timeout_s)._replace(on_line=_unheard)
+
+    with closing(run_children(starts(), at_once=at_once)) as ends:
+        for index, ended in ends:
+            yield index, _read(outs[index] / RESULT_FILE, WorkerResult), ended
+
+
+def _unheard(line: str) -> None:
+    """Pass over a line of a child that has nothing to say."""
+
+
+def _worker(job: WorkerJob, timeout_s: float) -> Start:
+    """Lay a worker's job into its folder."""
     folder = Path(job.out)
     folder.mkdir(parents=True, exist_ok=True)
     write_message(folder / JOB_FILE, job)
     (folder / RESULT_FILE).unlink(missing_ok=True)
-    module = _PROBE if job.mode == "probe" else _WORKER
-    ended = run_child(Start(module, folder, timeout_s, job.cell.threads))
-    return _read(folder / RESULT_FILE, WorkerResult), ended
+    return Start(_PROBE if job.mode == "probe" else _WORKER, folder, timeout_s, job.cell.threads)
 
 
 def run_prepares(
@@ -79,8 +111,9 @@ def run_prepares(
             folder.mkdir()
             write_message(folder / JOB_FILE, job)
             starts.append(Start(_PREPARE, folder, _PREPARE_TIMEOUT_S, threads, functools.partial(on_line, index)))
-        ends = run_children(starts, at_once=at_once)
-        return [_prepared(job, start.folder, ended) for job, start, ended in zip(jobs, starts, ends, strict=True)]
+        with closing(run_children(starts, at_once=at_once)) as running:
+            ends = dict(running)
+        return [_prepared(job, starts[index].folder, ends[index]) for index, job in enumerate(jobs)]
 
 
 def _prepared(job: PrepareJob, folder: Path, ended: Ended) -> PrepareResult | LeptonError:

@@ -15,7 +15,7 @@ from leptonbench.harness.budget import PREPARE_SHARE
 from leptonbench.harness.jobs import Score
 from leptonbench.harness.plan import RunPlan
 from leptonbench.harness.run import Run
-from leptonbench.harness.scoring import score_group
+from leptonbench.harness.scoring import Ask, score_group
 from leptonbench.schema import CellSpec, QualitySpec, Reason
 from leptonbench.tasks import Metric
 
@@ -133,12 +133,8 @@ class Floors:
         left_s = run.budget.until_s(PREPARE_SHARE + _SHARE)
         job = run.job(cell, mode="score", out=Path(), samples=samples)
         job = job.model_copy(update={"score_limit_s": None if left_s is None else left_s / groups})
-        return score_group(
-            job,
-            data_sha256=run.pantry.prepared[cell.workload].data_sha256,
-            timeout_s=run.score_timeout_s(cell, samples),
-            only_cached=left_s == 0,
-        )
+        data_sha256 = run.pantry.prepared[cell.workload].data_sha256
+        return score_group(Ask(job, data_sha256, run.score_timeout_s(cell, samples), only_cached=left_s == 0))
 
     def judged(self, cell: CellSpec, score: Score | None) -> Judgement:
         """Judge a score of a cell on one of the backends, whatever its other settings."""

@@ -22,7 +22,7 @@ _SKIPS = {
     PrerequisiteError.__name__: "prerequisite",
 }
 
-_MOST_CHILDREN = 4  # at a time: each holds a framework, a model and its data in memory
+MOST_CHILDREN = 4  # at a time: each holds a framework, a model and its data in memory
 
 
 class Pantry:
@@ -68,7 +68,7 @@ class Pantry:
             LeptonError: If the model or the data of the only workload cannot be read.
         """
         whole = {workload.spec.name: self._job(workload) for workload in workloads}
-        most = min(cores, _MOST_CHILDREN)
+        most = min(cores, MOST_CHILDREN)
         shares = [(name, share) for name, job in whole.items() for share in _shares(job, most)]
         at_once = min(most, len(shares))
         waves = -(-len(shares) // at_once)

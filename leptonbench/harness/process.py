@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import select
@@ -9,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,7 +103,7 @@ class _Child:
 def run_child(start: Start) -> Ended:
     """Run a child and wait for it without using the CPU; without `on_line` not even to read, as timing wants it."""
     if start.on_line is not None:
-        return run_children([start], at_once=1)[0]
+        return next(ended for _, ended in run_children([start], at_once=1))
     child = _Child(start)
     try:
         return child.end()
@@ -111,30 +112,32 @@ def run_child(start: Start) -> Ended:
         child.kill()
 
 
-def run_children(starts: Sequence[Start], *, at_once: int) -> list[Ended]:
+def run_children(starts: Iterable[Start], *, at_once: int) -> Generator[tuple[int, Ended], None, None]:
     """Run children that write lines, some at the same time, and hand on their lines as they come.
 
+    Closing the iterator kills those that still run.
+
     Args:
-        starts: All with `on_line`.
+        starts: All with `on_line`. Each is asked for only when there is room for it.
         at_once: How many may run at the same time.
 
-    Returns:
-        How each ended, in the order of `starts`.
+    Yields:
+        The position of each in `starts` and how it ended, in the order in which they end.
     """
-    waiting = list(enumerate(starts))[::-1]
+    waiting = enumerate(starts)
     running: dict[int, tuple[int, _Child]] = {}
-    ended: dict[int, Ended] = {}
     poller = select.poll()
     try:
-        while waiting or running:
-            while waiting and len(running) < at_once:
-                index, start = waiting.pop()
+        while True:
+            for index, start in itertools.islice(waiting, at_once - len(running)):
                 child = _Child(start)
                 if child.process.stdout is None:
                     child.kill()
                     raise ValueError("a child that is not read cannot run beside others")
                 running[child.process.stdout.fileno()] = index, child
                 poller.register(child.process.stdout, select.POLLIN | select.POLLHUP)
+            if not running:
+                return
             ready = {descriptor for descriptor, _ in poller.poll(1000 * min(c.left_s() for _, c in running.values()))}
             for descriptor, (index, child) in list(running.items()):
                 if child.read() if descriptor in ready else child.left_s() > 0:
@@ -142,13 +145,13 @@ def run_children(starts: Sequence[Start], *, at_once: int) -> list[Ended]:
                 poller.unregister(descriptor)
                 del running[descriptor]
                 try:
-                    ended[index] = child.end()
+                    ended = child.end()
                 finally:
                     child.kill()
+                yield index, ended
     finally:
         for _, child in running.values():
             child.kill()
-    return [ended[index] for index in range(len(starts))]
 
 
 def _environment(threads: int) -> Mapping[str, str]:

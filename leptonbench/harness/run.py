@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -32,12 +34,12 @@ from leptonbench.harness.manifest import (
     run_name,
     with_window,
 )
-from leptonbench.harness.pantry import Pantry
+from leptonbench.harness.pantry import MOST_CHILDREN, Pantry
 from leptonbench.harness.plan import RunPlan, plan_run, skipped_record
 from leptonbench.harness.rate import decide
 from leptonbench.harness.request import Plan, Progress, RunOutcome, RunRequest
 from leptonbench.harness.rounds import run_round, schedule, trials
-from leptonbench.harness.scoring import score_group
+from leptonbench.harness.scoring import Ask, score_groups
 from leptonbench.harness.system import cores_available, cpu_features, fingerprint
 from leptonbench.paths import cache_dir, results_dir
 from leptonbench.schema import (
@@ -241,30 +243,46 @@ class Run:
         no time for as skipped.
         """
         groups = groups_by_importance(cells, self.plan.suite)
+        order = list(groups)
+        at_once = min(MOST_CHILDREN, cores_available(), len(groups))
         missing: dict[str, Reason | None] = {}
-        for number, (group, cell) in enumerate(groups.items(), 1):
-            words = f"score {cell.workload}, {cell.variant} on {cell.backend}"
-            self.progress.phase(words, done=number, total=len(groups))
-            samples = self.plan.scored_samples(cell)
-            left_s = self.budget.until_s(PREPARE_SHARE + SCORE_SHARE)
-            job = self.job(cell, mode="score", out=Path(), samples=samples)
-            job = job.model_copy(
-                update={"score_limit_s": None if left_s is None else left_s / (len(groups) - number + 1)}
-            )
-            outcome = score_group(
-                job,
-                data_sha256=self.pantry.prepared[cell.workload].data_sha256,
-                timeout_s=self.score_timeout_s(cell, samples),
-                only_cached=left_s == 0 and number > len(self.plan.workloads),
-            )
-            if isinstance(outcome, Score):
-                self.scores[group] = outcome
-            else:
-                missing[group] = outcome
+
+        def asks() -> Iterator[Ask]:
+            for number, cell in enumerate(groups.values()):
+                words = f"score {cell.workload}, {cell.variant} on {cell.backend}"
+                self.progress.phase(words, done=number + 1, total=len(groups))
+                ask = self.score_ask(cell, waves=-(-(len(groups) - number) // at_once), at_once=at_once)
+                yield replace(ask, only_cached=ask.only_cached and number >= len(self.plan.workloads))
+
+        with closing(score_groups(asks(), at_once=at_once)) as scored:
+            for number, outcome in scored:
+                if isinstance(outcome, Score):
+                    self.scores[order[number]] = outcome.model_copy(update={"group": order[number]})
+                else:
+                    missing[order[number]] = outcome
         for cell in cells:
             if cell.group in missing:
                 self.without_score(cell, missing[cell.group])
         return [cell for cell in cells if cell.group not in missing]
+
+    def score_ask(self, cell: CellSpec, *, waves: int, at_once: int) -> Ask:
+        """Say how a cell's group is scored.
+
+        Args:
+            cell: Of the group.
+            waves: How many groups still are to be scored one after another, this one included.
+            at_once: How many are at the same time; they share the cores, since no time is taken.
+        """
+        samples = self.plan.scored_samples(cell)
+        left_s = self.budget.until_s(PREPARE_SHARE + SCORE_SHARE)
+        alone = cell.model_copy(update={"threads": max(1, min(cell.threads, cores_available() // at_once))})
+        job = self.job(alone, mode="score", out=Path(), samples=samples)
+        return Ask(
+            job.model_copy(update={"score_limit_s": None if left_s is None else left_s / waves}),
+            self.pantry.prepared[cell.workload].data_sha256,
+            self.score_timeout_s(cell, samples),
+            only_cached=left_s == 0,
+        )
 
     def without_score(self, cell: CellSpec, reason: Reason | None) -> None:
         """Record a cell whose answers could not be scored; without a reason, it is the budget's."""

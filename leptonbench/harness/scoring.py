@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,8 +14,8 @@ from pydantic import ValidationError
 
 from leptonbench.backends import BACKENDS
 from leptonbench.errors import UsageError
-from leptonbench.harness.children import run_worker, scratch_folder
-from leptonbench.harness.jobs import Score, WorkerJob, write_message
+from leptonbench.harness.children import run_workers, scratch_folder
+from leptonbench.harness.jobs import Score, WorkerJob, WorkerResult, write_message
 from leptonbench.harness.process import Ended
 from leptonbench.harness.system import package_version, processing_identity
 from leptonbench.schema import Reason
@@ -20,26 +23,69 @@ from leptonbench.schema import Reason
 _CACHE_REVISION = 4  # raise when scoring changes
 
 
-def score_group(
-    job: WorkerJob, *, data_sha256: str, timeout_s: float, only_cached: bool = False
-) -> Score | Reason | None:
-    """Return a group's score, from the cache if artifact, engine, CPU features, threads and data are the same.
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A group to be scored.
 
-    Returns:
-        The score, or why there is none; `None` if it is not in the cache and nothing else is asked for.
+    Attributes:
+        job: Of the worker; its folder is chosen here.
+        data_sha256: Of the evaluation data's identity.
+        timeout_s: After this the worker is killed.
+        only_cached: Whether there is no time for more than a look into the cache.
+    """
+
+    job: WorkerJob
+    data_sha256: str
+    timeout_s: float
+    only_cached: bool = False
+
+
+def score_groups(asks: Iterable[Ask], *, at_once: int) -> Generator[tuple[int, Score | Reason | None], None, None]:
+    """Score groups, from the cache where artifact, engine, CPU features, threads and data are the same.
+
+    Args:
+        asks: Each is asked for only when there is room for it.
+        at_once: How many may be scored at the same time.
+
+    Yields:
+        The position of each in `asks`, and its score or why there is none; `None` if it is not in the cache and
+        nothing else is asked for.
 
     Raises:
         UsageError: If the user's data cannot be read: no cell of this run could be scored.
     """
-    path = _cache_path(job, data_sha256)
-    cached = _read(path)
-    if cached is not None:
-        # Another variant, workload or device name may have made the same artifact.
-        return cached.model_copy(update={"reused": True, "group": job.cell.group})
-    if only_cached:
-        return None
-    with scratch_folder() as folder:
-        result, ended = run_worker(job.model_copy(update={"out": str(folder)}), timeout_s=timeout_s)
+    known: list[tuple[int, Score | None]] = []
+    scored: list[tuple[int, Ask]] = []
+
+    with scratch_folder() as scratch:
+
+        def unknown() -> Iterator[tuple[WorkerJob, float]]:
+            for number, ask in enumerate(asks):
+                cached = _read(_cache_path(ask.job, ask.data_sha256))
+                if cached is not None:
+                    # Another variant, workload or device name may have made the same artifact.
+                    known.append((number, cached.model_copy(update={"reused": True, "group": ask.job.cell.group})))
+                elif ask.only_cached:
+                    known.append((number, None))
+                else:
+                    scored.append((number, ask))
+                    yield ask.job.model_copy(update={"out": str(scratch / str(number))}), ask.timeout_s
+
+        with closing(run_workers(unknown(), at_once=at_once)) as results:
+            for index, result, ended in results:
+                number, ask = scored[index]
+                yield number, _score(ask, result, ended)
+    yield from known
+
+
+def score_group(ask: Ask) -> Score | Reason | None:
+    """Score one group, as `score_groups` does."""
+    return next(outcome for _, outcome in score_groups([ask], at_once=1))
+
+
+def _score(ask: Ask, result: WorkerResult | None, ended: Ended) -> Score | Reason:
+    """Turn what a worker left into a score, and keep it."""
+    job = ask.job
     if result is not None and result.error is not None and result.error.kind == UsageError.__name__:
         raise result.error.error()
     if result is None or result.error is not None or result.quality is None:
@@ -56,6 +102,7 @@ def score_group(
         sample_s=result.values.get("sample_s", 0.0),
     )
     if not result.cut_short:  # one that a budget cut short stands in no other run's way
+        path = _cache_path(job, ask.data_sha256)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_message(path, score)
     return score

@@ -48,28 +48,32 @@ class _Curve:
     objects: NDArray[np.int64]
 
     def precision(self, weights: Floats) -> Floats:
-        """Return the average precision at each IoU threshold, images weighted; NaN without objects.
+        """Return the average precision of each replicate at each IoU threshold; NaN without objects.
 
         Precision at a recall is the best at that recall or a higher one. It is highest where a right detection has
-        just come in, and only there does recall rise, so that the right ones are all that has to be looked at.
+        just come in, and only there does recall rise, so that the right ones are all that has to be looked at: each
+        stands for the points of recall between the one before it and its own.
 
         Args:
-            weights: How often each image counts, [images].
+            weights: How often each image counts in each replicate, [replicates, images].
+
+        Returns:
+            [replicates, thresholds].
         """
-        total = float(weights @ self.objects)
-        if total == 0:
-            return np.full(len(self.right), np.nan)
-        share = weights[self.images]
-        seen = np.cumsum(share)
-        means = np.empty(len(self.right))
-        for row, (right, counted) in enumerate(zip(self.right, self.counted, strict=True)):
+        totals = weights @ self.objects
+        share = weights[:, self.images]
+        seen = np.cumsum(share, axis=1)
+        means = np.empty((len(weights), len(self.right)))
+        for column, (right, counted) in enumerate(zip(self.right, self.counted, strict=True)):
             hits = np.flatnonzero(right)
-            true = np.cumsum(share[hits])
-            given = seen[hits] if counted.all() else np.cumsum(share * counted)[hits]
+            true = np.cumsum(share[:, hits], axis=1)
+            given = seen[:, hits] if counted.all() else np.cumsum(share * counted, axis=1)[:, hits]
             precision = np.divide(true, given, out=np.zeros_like(true), where=given > 0)
-            best = np.maximum.accumulate(precision[::-1])[::-1]
-            at = np.searchsorted(true / total, _RECALLS, side="left")
-            means[row] = best[at[at < len(best)]].sum() / len(_RECALLS)
+            best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+            recall = np.divide(true, totals[:, None], out=np.zeros_like(true), where=totals[:, None] > 0)
+            points = np.diff(np.searchsorted(_RECALLS, recall, side="right"), axis=1, prepend=0)
+            means[:, column] = (best * points).sum(axis=1) / len(_RECALLS)
+        means[totals == 0] = np.nan
         return means
 
 
@@ -169,11 +173,23 @@ def _curves(answers: Sequence[Any], targets: Sequence[Any], classes: int) -> lis
     return curves
 
 
-def _means(curves: Sequence[_Curve], weights: Floats) -> tuple[float, float]:
-    """Return mAP over COCO's ten thresholds and mAP at the first, 0.5; 0 where no class has an object."""
-    table = np.array([curve.precision(weights) for curve in curves])
-    table = table[~np.isnan(table).any(axis=1)]
-    return (float(table.mean()), float(table[:, 0].mean())) if len(table) else (0.0, 0.0)
+def _means(curves: Sequence[_Curve], weights: Floats) -> tuple[Floats, Floats]:
+    """Return mAP over COCO's ten thresholds and mAP at the first, 0.5, of each replicate; 0 where there is no object.
+
+    Args:
+        curves: Of each class.
+        weights: How often each image counts, [replicates, images].
+    """
+    table = np.array([curve.precision(weights) for curve in curves])  # [classes, replicates, thresholds]
+    present = ~np.isnan(table).any(axis=2)
+    classes = np.maximum(present.sum(axis=0), 1)
+    table = np.where(present[:, :, None], table, 0.0)
+    return table.mean(axis=2).sum(axis=0) / classes, table[:, :, 0].sum(axis=0) / classes
+
+
+def _once(images: int) -> Floats:
+    """Return the weights of the pictures as they are, each once, [1, images]."""
+    return np.ones((1, images))
 
 
 def _draws(images: int) -> Floats:
@@ -213,19 +229,19 @@ class MeanPrecision:
 
     def value(self, answers: Sequence[Any], targets: Sequence[Any]) -> float:
         """Return mAP@[.5:.95] alone."""
-        return _means(_curves(answers, targets, len(self._classes)), np.ones(len(targets)))[0]
+        return float(_means(_curves(answers, targets, len(self._classes)), _once(len(targets)))[0][0])
 
     def by_class(self, answers: Sequence[Any], targets: Sequence[Any]) -> dict[str, float]:
         """Return the average precision over COCO's thresholds of each class that has objects."""
         curves = _curves(answers, targets, len(self._classes))
-        means = [float(curve.precision(np.ones(len(targets))).mean()) for curve in curves]
+        means = [float(curve.precision(_once(len(targets))).mean()) for curve in curves]
         return {name: mean for name, mean in zip(self._classes, means, strict=True) if not np.isnan(mean)}
 
     def quality(self, answers: Sequence[Any], targets: Sequence[Any]) -> Quantity:
         """Return mAP@[.5:.95] with a bootstrap interval over images; the method's phrase holds mAP@.5."""
         curves = _curves(answers, targets, len(self._classes))
-        mean, half = _means(curves, np.ones(len(targets)))
-        low, high = _ends(np.array([_means(curves, weights)[0] for weights in _draws(len(targets))]))
+        mean, half = (float(value[0]) for value in _means(curves, _once(len(targets))))
+        low, high = _ends(_means(curves, _draws(len(targets)))[0])
         return Quantity(
             value=mean,
             unit="1",
@@ -242,10 +258,9 @@ class MeanPrecision:
     def difference(self, answers: Sequence[Any], base: Sequence[Any], targets: Sequence[Any]) -> Interval:
         """Return the change of mAP@[.5:.95] from `base` to `answers`; both see the same draws of images."""
         mine, theirs = (_curves(side, targets, len(self._classes)) for side in (answers, base))
-        ones = np.ones(len(targets))
-        change = _means(mine, ones)[0] - _means(theirs, ones)[0]
-        draws = _draws(len(targets))
-        low, high = _ends(np.array([_means(mine, w)[0] - _means(theirs, w)[0] for w in draws]))
+        once, draws = _once(len(targets)), _draws(len(targets))
+        change = float((_means(mine, once)[0] - _means(theirs, once)[0])[0])
+        low, high = _ends(_means(mine, draws)[0] - _means(theirs, draws)[0])
         return Interval(
             change,
             min(low, change),

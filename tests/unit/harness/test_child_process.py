@@ -59,8 +59,8 @@ def test_children_beside_each_other_each_have_their_lines_and_their_end(tmp_path
         _start(tmp_path, "second", f"print('c', flush=True)\nopen({str(flag)!r}, 'w')", lines=lines["second"]),
         _start(tmp_path, "third", "print('d')\nsys.exit(3)", lines=lines["third"]),
     ]
-    ends = run_children(starts, at_once=2)
-    assert [ended.code for ended in ends] == ["ok", "ok", "crash"]
+    ends = dict(run_children(starts, at_once=2))
+    assert [ends[index].code for index in range(3)] == ["ok", "ok", "crash"]
     assert lines == {"first": ["a"], "second": ["c"], "third": ["d"]}
 
 
@@ -70,7 +70,7 @@ def test_a_child_that_hangs_does_not_keep_the_others(tmp_path: Path, run: Run) -
         _start(tmp_path, "hanging", "print(os.getpid(), flush=True)\ntime.sleep(600)", timeout_s=3.0, lines=lines),
         _start(tmp_path, "working", "print('done')", lines=[]),
     ]
-    assert [ended.code for ended in run_children(starts, at_once=1)] == ["timeout", "ok"]
+    assert [ended.code for _, ended in run_children(starts, at_once=1)] == ["timeout", "ok"]
     assert _gone(int(lines[0]))
 
 
@@ -86,7 +86,7 @@ def test_an_error_of_the_reader_leaves_no_child_behind(tmp_path: Path, run: Run)
     hanging = _start(tmp_path, "hanging", told, lines=pids)
     speaking = _start(tmp_path, "speaking", then, lines=[])
     with pytest.raises(RuntimeError, match="no"):
-        run_children([hanging, speaking._replace(on_line=refuse)], at_once=2)
+        list(run_children([hanging, speaking._replace(on_line=refuse)], at_once=2))
     assert _gone(int(pids[0]))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,18 @@ class Engine:
         self.result: WorkerResult | None = ANSWERED
         self.ended = ENDED
 
-    def __call__(self, job: WorkerJob, *, timeout_s: float) -> tuple[WorkerResult | None, Ended]:
-        self.jobs.append(job)
-        return self.result, self.ended
+    def __call__(
+        self, jobs: Iterable[tuple[WorkerJob, float]], *, at_once: int
+    ) -> Iterator[tuple[int, WorkerResult | None, Ended]]:
+        for number, (job, _) in enumerate(jobs):
+            self.jobs.append(job)
+            yield number, self.result, self.ended
 
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     made = Engine()
-    monkeypatch.setattr(scoring, "run_worker", made)
+    monkeypatch.setattr(scoring, "run_workers", made)
     return made
 
 
@@ -64,8 +67,8 @@ def _job(cache: Path, **changes: Any) -> WorkerJob:
     return WorkerJob.model_validate({**fields, **changes})
 
 
-def _score(job: WorkerJob, data: str = "data") -> Score | Reason:
-    return scoring.score_group(job, data_sha256=data, timeout_s=1.0)
+def _score(job: WorkerJob, data: str = "data") -> Score | Reason | None:
+    return scoring.score_group(scoring.Ask(job, data, 1.0))
 
 
 def test_the_same_is_scored_once(engine: Engine, tmp_path: Path) -> None:

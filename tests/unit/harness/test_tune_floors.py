@@ -63,7 +63,8 @@ class Scored:
         self.wrong = wrong
         self.jobs: list[WorkerJob] = []
 
-    def __call__(self, job: Any, **_: Any) -> Score | Reason | None:
+    def __call__(self, ask: Any) -> Score | Reason | None:
+        job = ask.job
         self.jobs.append(job)
         found = self.wrong[job.cell.variant, job.cell.backend]
         return _scored(found, job.cell.group) if isinstance(found, int) else found

@@ -67,7 +67,7 @@ def test_weights_are_images_drawn_more_than_once() -> None:
     metric = MeanPrecision(CLASSES)
     drawn = [0, 0, 3, 5, 5, 5, 9, 12, 13, 19]
     weights = np.bincount(drawn, minlength=20).astype(np.float64)
-    weighted = coco._means(coco._curves(answers, targets, 3), weights)[0]
+    weighted = coco._means(coco._curves(answers, targets, 3), np.array([np.ones(20), weights]))[0][1]
     copied = metric.value([answers[i] for i in drawn], [targets[i] for i in drawn])
     # Copies of an image tie in score; pycocotools walks tied detections one by one and the weights at once.
     assert weighted == pytest.approx(copied, abs=0.02)
