@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -45,17 +45,27 @@ class Prepared:
         writes: The output and where it is written.
         constant_bytes: Of weights and parameters.
         work: What is to be done.
+        shape: Equal for layers that take equally long: everything but names, places and values.
     """
 
     reads: tuple[tuple[str, Placement], ...]
     writes: tuple[str, Placement]
     constant_bytes: int
     work: Job
+    shape: Hashable
 
-    def emit(self, emitter: Emitter, memory: Memory) -> str:
-        """Append the layer's instructions and return how it was cut."""
-        choice = fastest(emitter.core, memory, self.work.choices(emitter.core, memory), self.work.emit)
-        return self.work.emit(emitter, choice)
+    def emit(self, emitter: Emitter, memory: Memory, chosen: dict[Hashable, Any]) -> str:
+        """Append the layer's instructions and return how it was cut.
+
+        Args:
+            emitter: Of the program.
+            memory: Expected speed of the DRAM.
+            chosen: The best cut of each shape that was looked at; this one's is added.
+        """
+        if self.shape not in chosen:
+            choices = self.work.choices(emitter.core, memory)
+            chosen[self.shape] = fastest(emitter.core, memory, choices, self.work.emit)
+        return self.work.emit(emitter, chosen[self.shape])
 
 
 class Preparation:
@@ -90,14 +100,30 @@ class Preparation:
             writes=(layer.y, writes),
             constant_bytes=self._kept,
             work=work,
+            shape=self.shape(layer),
         )
+
+    def shape(self, layer: ir.Layer) -> Hashable:
+        """Return what decides how long a layer takes; equal for layers that take equally long."""
+        tensors = tuple((self.tensors[name].shape, self.tensors[name].dtype) for name in (*layer.inputs, layer.y))
+        match layer:
+            case ir.Convolution():
+                rest: tuple[Hashable, ...] = (layer.weights.shape, layer.window, layer.groups, self._packs(layer))
+            case ir.MaxPooling():
+                rest = (layer.window,)
+            case _:
+                rest = ()
+        return (type(layer).__name__, tensors, *rest)
 
     def _keep(self, data: bytes) -> int:
         self._kept += len(data)
         return self.dram.keep(data)
 
     def _place(self, name: str, view: View) -> Placement:
-        layout: Layout = Blocked(rows=self.core.rows, view=view, image=view.image(self.tensors[name]))
+        image = view.image(self.tensors[name])
+        if image[1:] == (1, 1):  # a single vector lies the same way whichever dimension its channels are
+            view = View.FIRST
+        layout: Layout = Blocked(rows=self.core.rows, view=view, image=image)
         return self.dram.place(name, layout, spare_granules=self.core.cols)
 
     def _coding(self, x: str, y: str, *, w_zero: int, w_signed: bool) -> Coding:
