@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from leptonbench.errors import UsageError
 from leptonbench.paths import data_root
 from leptonbench.registry import closest, unknown
-from leptonbench.schema import DeviceProfile, SuiteSpec, VariantSpec, WorkloadSpec
+from leptonbench.schema import DeviceProfile, EventEnergies, SuiteSpec, VariantSpec, WorkloadSpec
 
 if TYPE_CHECKING:
     import yaml
@@ -159,6 +159,15 @@ def load_board(name_or_path: str) -> DeviceProfile:
         where = ("board", "core", error.cause.partition("`")[2].partition("`")[0])
         raise document.error(document.dotted(where), document.line(where), error.cause, error.hint) from error
     return profile
+
+
+def event_energies() -> EventEnergies:
+    """Return what events in an accelerator cost, joules each.
+
+    Raises:
+        UsageError: If the file is wrong.
+    """
+    return load_yaml(data_root() / "hardware_profiles" / "event_energy.yaml", EventEnergies)
 
 
 def load_yaml(path: Path, model: type[M]) -> M:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from leptonbench.schema.artifact import Artifact, TensorSpec
-from leptonbench.schema.board import RESOURCES, Board, BoardDram, BoardHost, BoardPart, CoreSpec
+from leptonbench.schema.board import RESOURCES, Board, BoardDram, BoardHost, BoardPart, CoreSpec, EventEnergies
 from leptonbench.schema.cause import Cause
 from leptonbench.schema.demand import DemandSpec
 from leptonbench.schema.environment import Fingerprint, Identity, State
@@ -68,6 +68,7 @@ __all__ = [
     "Direction",
     "EnergyReading",
     "EngineOptions",
+    "EventEnergies",
     "Exclusion",
     "Fact",
     "Fingerprint",

@@ -36,6 +36,7 @@ Bytes = Annotated[Fact, _figure("B")]
 BytesPerSecond = Annotated[Fact, _figure("B/s", most=1e13)]
 Share = Annotated[Fact, _figure("1", most=1.0)]
 Ratio = Annotated[Fact, _figure("1")]
+Joules = Annotated[Fact, _figure("J", most=1e-3)]
 Pieces = Annotated[Fact, _figure("1")]
 
 
@@ -148,3 +149,23 @@ class Board(Frozen):
     clock_hz: Hertz
     dram: BoardDram
     host: BoardHost | None = None
+
+
+class EventEnergies(Frozen):
+    """What events in an accelerator cost, joules each: of a published process, and the way from there to an FPGA.
+
+    Attributes:
+        mac_j: A multiplication of int8 and an addition of int32.
+        buffer_byte_j: A byte read from or written into a memory of some kilobytes.
+        drain_value_j: A sum turned into a byte by float32 arithmetic.
+        fabric_ratio: Dynamic energy of an FPGA over that of the published process's standard cells.
+        process: Energy of a family's process and voltage over the published one's.
+        dram_byte_j: A byte read from or written to DRAM, by its kind.
+    """
+
+    mac_j: Joules
+    buffer_byte_j: Joules
+    drain_value_j: Joules
+    fabric_ratio: Ratio
+    process: dict[str, Ratio] = Field(min_length=1)
+    dram_byte_j: dict[str, Joules] = Field(min_length=1)
