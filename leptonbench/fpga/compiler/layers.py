@@ -159,19 +159,27 @@ class Preparation:
             case ir.Enlargement():
                 return self._enlargement(layer)
 
-    def _convolution(self, layer: ir.Convolution) -> Placed:
+    def _blocks(self, layer: ir.Convolution, *, packs: bool) -> list[bytes]:
+        """Return the weights of each block of output channels."""
         weights.check_sums(layer)
+        return weights.packed_blocks(layer, self.core) if packs else weights.dense_blocks(layer, self.core)
+
+    def _taps(self, layer: ir.Convolution) -> bytes:
+        """Return the weights of a depthwise convolution."""
+        weights.check_sums(layer)
+        return weights.lane_weights(layer, self.core)
+
+    def _convolution(self, layer: ir.Convolution) -> Placed:
         coding = self._coding(layer.x, layer.y, w_zero=layer.w_zero, w_signed=layer.weights.dtype == np.int8)
         target = self._place(layer.y, View.FIRST)
         packs = self._packs(layer)
         place = self._packed(layer) if packs else self._place(layer.x, View.FIRST)
-        blocks = weights.packed_blocks(layer, self.core) if packs else weights.dense_blocks(layer, self.core)
+        blocks = self._blocks(layer, packs=packs)
         reader = PackedSource(place, layer.window) if packs else BlockedSource(place, layer.window)
         reach = ((0, 1),) * len(blocks) if packs else weights.reaches(layer, self.core)
         return self._array(layer, coding, reader, blocks, reach, target), [place], target
 
     def _product(self, layer: ir.Product) -> Placed:
-        weights.check_sums(layer)
         as_convolution = ir.Convolution(
             name=layer.name,
             x=layer.x,
@@ -184,7 +192,7 @@ class Preparation:
         )
         coding = self._coding(layer.x, layer.y, w_zero=layer.w_zero, w_signed=layer.weights.dtype == np.int8)
         source, target = self._place(layer.x, View.LAST), self._place(layer.y, View.LAST)
-        blocks = weights.dense_blocks(as_convolution, self.core)
+        blocks = self._blocks(as_convolution, packs=False)
         reach = weights.reaches(as_convolution, self.core)
         reader = BlockedSource(source, as_convolution.window)
         return self._array(as_convolution, coding, reader, blocks, reach, target), [source], target
@@ -222,7 +230,6 @@ class Preparation:
         return self.dram.place(layer.x, layout, spare_granules=self.core.cols)
 
     def _depthwise(self, layer: ir.Convolution) -> Placed:
-        weights.check_sums(layer)
         coding = self._coding(layer.x, layer.y, w_zero=layer.w_zero, w_signed=layer.weights.dtype == np.int8)
         source, target = self._place(layer.x, View.FIRST), self._place(layer.y, View.FIRST)
         bias, scale = weights.lane_parameters(layer.bias, layer.scale, self.core)
@@ -235,7 +242,7 @@ class Preparation:
             target=target,
             fields=coding.exec_fields(),
             drain=coding.drain(0),
-            weights=self._keep(weights.lane_weights(layer, self.core)),
+            weights=self._keep(self._taps(layer)),
             params=self._keep(parameter_blocks(bias, scale, self.core.cols)),
             shared_params=False,
         )
