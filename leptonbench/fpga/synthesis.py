@@ -9,6 +9,7 @@ cache.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -20,7 +21,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -105,10 +106,16 @@ class Synthesised:
         """Read what `as_json` wrote.
 
         Raises:
+            KeyError: If something is not there.
             TypeError: If it is something else.
         """
         use = kept["use"]
-        return cls(**{**kept, "use": None if use is None else Use(**use)})
+        return cls(
+            use=None if use is None else Use(**use),
+            why_null=kept["why_null"],
+            tool=kept["tool"],
+            cpu_s=round(kept["cpu_s"], 1),
+        )
 
 
 #: What a cell takes; a cell of no consequence for the count takes nothing, one that is not here is an error.
@@ -237,27 +244,47 @@ def _cached(unit: Unit, target: Target, tool: str) -> Path:
 
 
 def _run(unit: Unit, target: Target, tool: str, limit_s: float | None) -> Synthesised:
-    """Run Yosys in a folder of its own: WebAssembly sees no other `/tmp` than its own."""
-    make_folder(_cache())
     before = _children_cpu_s()
-    with tempfile.TemporaryDirectory(prefix=".run-", dir=_cache()) as scratch:
-        folder = Path(scratch)
-        for path in sources():
-            shutil.copy(path, folder)
-        script = "; ".join((_read(unit), _MAP[target].format(module=unit.module), "tee -q -o stat.json stat -json"))
-        command = [sys.executable, "-c", f"import {_PACKAGE} as y; y._run_yosys_argv()", "-q", "-p", script]
+    with scratch_folder() as folder:
         try:
-            ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=limit_s, check=False)
+            map_unit(unit, target, folder, then="tee -q -o stat.json stat -json", limit_s=limit_s)
         except subprocess.TimeoutExpired:
-            why = f"stopped after {limit_s:.0f} s"
+            why = f"stopped after {limit_s:g} s"
             return Synthesised(use=None, why_null=why, tool=tool, cpu_s=_children_cpu_s() - before)
-        if ended.returncode != 0:
-            said = (ended.stderr.strip() or ended.stdout.strip()).splitlines()
-            raise SynthesisError(
-                f"Yosys cannot map the {unit.name} to {target}", cause="\n".join(said[-_LAST_LINES:]), hint=tool
-            )
         cells = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
     return Synthesised(use=_count(cells, unit, target), tool=tool, cpu_s=_children_cpu_s() - before)
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a folder beside the cache that is gone afterwards: in WebAssembly, `/tmp` is another one."""
+    make_folder(_cache())
+    with tempfile.TemporaryDirectory(prefix=".run-", dir=_cache()) as folder:
+        yield Path(folder)
+
+
+def map_unit(unit: Unit, target: Target, folder: Path, *, then: str, limit_s: float | None) -> None:
+    """Let Yosys map a unit in a folder, and do something with the result.
+
+    Args:
+        unit: To map.
+        target: What to map it to.
+        folder: Where Yosys works; the RTL is copied into it.
+        then: Commands of Yosys that follow.
+        limit_s: Wall time after which it is stopped.
+
+    Raises:
+        SynthesisError: If Yosys fails.
+        TimeoutExpired: If it was stopped.
+    """
+    for path in sources():
+        shutil.copy(path, folder)
+    script = "; ".join((_read(unit), _MAP[target].format(module=unit.module), then))
+    command = [sys.executable, "-c", f"import {_PACKAGE} as y; y._run_yosys_argv()", "-q", "-p", script]
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=limit_s, check=False)
+    if ended.returncode != 0:
+        said = (ended.stderr.strip() or ended.stdout.strip()).splitlines()
+        raise SynthesisError(f"Yosys cannot map the {unit.name} to {target}", cause="\n".join(said[-_LAST_LINES:]))
 
 
 def _children_cpu_s() -> float:
