@@ -150,3 +150,28 @@ def test_a_board_that_does_not_exist_gets_a_suggestion():
 
 def _kv260() -> str:
     return (data_root() / "hardware_profiles" / "fpga" / "kv260.yaml").read_text(encoding="utf-8")
+
+
+def _row(name: str) -> str:
+    """Write a board's row of the table in docs/fpga.md."""
+    profile = catalog.load_board(name)
+    board = _board(name)
+    clock, chips = board.clock_hz, board.dram
+    per_s = f"{chips.peak_bytes_per_s.value / 1e9:.3g} GB/s"
+    whence = "assumed" if clock.assumed else "placed and routed, by module"
+    host = f"{board.host.cores} x {board.host.title}" if board.host else "none"
+    cells = (
+        f"{profile.title['en'].partition(' (')[0]} (`{name}`)",
+        board.part.name,
+        f"{board.cores} of {board.core.rows} x {board.core.cols}",
+        f"{clock.value / 1e6:g} MHz ({(clock.low or 0) / 1e6:g} to {(clock.high or 0) / 1e6:g})",
+        whence,
+        f"{chips.title}, {per_s}",
+        host,
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_docs_say_what_the_file_says(name: str):
+    assert _row(name) in (data_root() / "docs" / "fpga.md").read_text(encoding="utf-8").splitlines()
