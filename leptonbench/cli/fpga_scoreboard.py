@@ -23,13 +23,16 @@ def scoreboard(
         str, typer.Option("--system", metavar="TEXT", help="Only systems and boards whose names contain this.")
     ] = "",
     figures: Annotated[bool, typer.Option("--figures", help="Show every figure, not only the groups.")] = False,
+    scaling: Annotated[
+        bool, typer.Option("--scaling", help="Show how rates go with the array's size and the number of cores.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Predict other people's accelerators, and compare with what they published."""
     from leptonbench.fpga import scoreboard as room
     from leptonbench.schema import SCHEMA_VERSION
 
-    found = room.report(published=published, system=system, progress=console.say)
+    found = room.report(published=published, system=system, scaling=scaling, progress=console.say)
     if as_json:
         console.document({"schema_version": SCHEMA_VERSION, **room.document(found)})
         return
@@ -38,7 +41,8 @@ def scoreboard(
         _figures(found)
     _groups(found)
     _left_out(found)
-    _scaling(found)
+    if scaling:
+        _scaling(found)
 
 
 def _figures(found: Report) -> None:
@@ -87,8 +91,8 @@ def _groups(found: Report) -> None:
     host = found.board.host
     if host is not None:
         console.out(
-            f"fitted: the host's time, {host.s_per_pixel * 1e9:.1f} ns an input pixel (quartiles {host.low * 1e9:.1f} to "
-            f"{host.high * 1e9:.1f}, {host.pairs} networks)"
+            f"fitted: the host's time, {host.s_per_pixel * 1e9:.1f} ns an input pixel "
+            f"(quartiles {host.low * 1e9:.1f} to {host.high * 1e9:.1f}, {host.pairs} networks)"
         )
 
 

@@ -1,7 +1,7 @@
 """Predictions of other people's accelerators beside what they published.
 
-What is tested is the method, not our core: other designs, other compilers. Their arrays are scheduled by our compiler as
-if they were ours, with their channels, pixels, clock, block RAM, ports and DRAM.
+What is tested is the method, not our core: other designs, other compilers. Their arrays are scheduled by our compiler
+as if they were ours, with their channels, pixels, clock, block RAM, ports and DRAM.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SCALED = (
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Scores, and how rates scale."""
+    """Scores, and, where asked for, how rates scale."""
 
     board: Scoreboard
     sizes: tuple[SizePoint, ...]
@@ -43,13 +43,19 @@ class Report:
 
 
 def report(
-    *, published: Path | None = None, system: str = "", progress: Callable[[str], None] | None = None, keep: bool = True
+    *,
+    published: Path | None = None,
+    system: str = "",
+    scaling: bool = False,
+    progress: Callable[[str], None] | None = None,
+    keep: bool = True,
 ) -> Report:
     """Predict all published figures that the method speaks of.
 
     Args:
         published: A file of figures in place of those that come with leptonbench.
         system: Only systems and boards whose names contain this.
+        scaling: Whether to predict how rates go with the array's size and the number of cores, too.
         progress: Is told what is being predicted.
         keep: Whether schedules are kept in the cache folder.
 
@@ -67,8 +73,11 @@ def report(
             hint="`leptonbench fpga scoreboard` shows all of them, and why others are left out",
         )
     board = score(replace(figures, used=wanted), host_time(ours), estimators, progress)
-    sizes = tuple(by_size(catalogue, estimators, SCALED))
-    cores = tuple(by_cores(catalogue, estimators, SCALED))
+    names = SCALED if scaling else ()
+    if progress is not None and names:
+        progress("scheduling what shows how rates scale")
+    sizes = tuple(by_size(catalogue, estimators, names))
+    cores = tuple(by_cores(catalogue, estimators, names))
     estimators.save()
     return Report(board=board, sizes=sizes, cores=cores)
 

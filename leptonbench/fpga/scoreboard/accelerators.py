@@ -1,4 +1,4 @@
-"""Other people's accelerators, as they are configured: read from `hardware_profiles/published/fpga_accelerators.yaml`."""
+"""Other people's accelerators as they are configured, from `hardware_profiles/published/fpga_accelerators.yaml`."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def throughput(
     network: ir.Network,
     *,
     active: int,
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[], None] | None = None,
 ) -> Throughput:
     """Return what so many cores do, each with images of its own."""
 
@@ -56,7 +56,7 @@ def throughput(
         return estimator.network(network, given, progress)
 
     def frame_s(sharing: float) -> float:
-        """Return the seconds of a frame; between whole numbers in a straight line, as time goes with bytes over speed."""
+        """Return the seconds of a frame; between whole numbers in a straight line, as bytes over speed go."""
         low = int(sharing)
         part = sharing - low
         first = alone(low).seconds

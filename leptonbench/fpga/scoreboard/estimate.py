@@ -157,19 +157,20 @@ class Estimator:
         self._keep = keep
         self._kept: dict[Path, dict[str, LayerEstimate]] = {}
 
-    def network(self, network: ir.Network, supply: Supply, progress: Callable[[str], None] | None = None) -> Estimate:
+    def network(self, network: ir.Network, supply: Supply, progress: Callable[[], None] | None = None) -> Estimate:
         """Return what one image takes while one core has so much of the DRAM.
 
         Args:
             network: Whose layers run one after the other.
             supply: What the DRAM gives this core.
-            progress: Is told of each layer that has to be scheduled.
+            progress: Is called once if a layer has to be scheduled.
 
         Raises:
             UsageError: If a layer does not fit the buffers.
         """
         produced = frozenset(network.tensors) - {*network.inputs}
         seconds, moved = 0.0, 0
+        told = functools.cache(progress or (lambda: None))
         for layer in network.layers:
             width = network.tensors[layer.y].image[2]
             clock_hz = self.clock_hz * self.array.pixels_a_cycle(layer, width)
@@ -177,7 +178,7 @@ class Estimator:
                 bytes_per_cycle=supply.bytes_per_s / clock_hz,
                 latency_cycles=max(1, round(supply.latency_s * clock_hz)),
             )
-            found = self._layer(network, layer, memory, produced, progress)
+            found = self._layer(network, layer, memory, produced, told)
             seconds += found["cycles"] / clock_hz
             moved += found["read_bytes"] + found["written_bytes"]
         macs = sum(network.macs(layer) for layer in network.layers)
@@ -189,14 +190,13 @@ class Estimator:
         layer: ir.Layer,
         memory: Memory,
         produced: frozenset[str],
-        progress: Callable[[str], None] | None,
+        told: Callable[[], None],
     ) -> LayerEstimate:
         outline = _Outline(self._core, network.tensors, produced, DramMap())
         shape = repr(outline.shape(layer))
         kept = self._of(memory)
         if shape not in kept:
-            if progress is not None:
-                progress(f"{type(layer).__name__} to {network.tensors[layer.y].image}")
+            told()
             kept[shape] = _schedule(outline, layer, memory)
         return kept[shape]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from leptonbench.fpga import ir
@@ -58,12 +58,7 @@ class CorePoint:
     sharing: float
 
 
-def by_size(
-    catalogue: Catalogue,
-    estimators: Estimators,
-    names: Sequence[str],
-    progress: Callable[[str], None] | None = None,
-) -> list[SizePoint]:
+def by_size(catalogue: Catalogue, estimators: Estimators, names: Sequence[str]) -> list[SizePoint]:
     """Return what one core of each published size does on networks."""
     published = {(row.network, row.macs_per_cycle): row.average_bytes_per_s for row in catalogue.bandwidths.rows}
     points = []
@@ -71,7 +66,7 @@ def by_size(
         network = _drawn(name)
         for size in _SIZES:
             accelerator = _accelerator(catalogue, 1, size)
-            found = throughput(accelerator, estimators.of(accelerator), network, active=1, progress=progress)
+            found = throughput(accelerator, estimators.of(accelerator), network, active=1)
             points.append(
                 SizePoint(
                     network=name,
@@ -85,19 +80,14 @@ def by_size(
     return points
 
 
-def by_cores(
-    catalogue: Catalogue,
-    estimators: Estimators,
-    names: Sequence[str],
-    progress: Callable[[str], None] | None = None,
-) -> list[CorePoint]:
+def by_cores(catalogue: Catalogue, estimators: Estimators, names: Sequence[str]) -> list[CorePoint]:
     """Return what one and more of the largest cores do together on networks."""
     points = []
     for name in names:
         network, one = _drawn(name), 0.0
         for cores in range(1, _MOST_CORES + 1):
             accelerator = _accelerator(catalogue, cores, _SIZES[-1])
-            found = throughput(accelerator, estimators.of(accelerator), network, active=cores, progress=progress)
+            found = throughput(accelerator, estimators.of(accelerator), network, active=cores)
             one = one or found.frames_per_s
             points.append(
                 CorePoint(

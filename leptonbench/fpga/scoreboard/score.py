@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -169,17 +170,16 @@ def score(
         figures: Published.
         host: The host's time of an image, for figures of one thread; they are left out without it.
         estimators: Of the arrays.
-        progress: Is told of each figure.
+        progress: Is told of each figure whose layers have to be scheduled.
     """
     predictions = []
     for figure in figures.used:
         if figure.single and host is None:
             continue
-        if progress is not None:
-            progress(f"{figure.system}, {figure.network}, {figure.threads}")
         accelerator = figure.accelerator
         active = 1 if figure.single else accelerator.cores
-        found = throughput(accelerator, estimators.of(accelerator), figure.drawing, active=active)
+        telling = functools.partial(progress, f"scheduling {figure.network} for {figure.system}") if progress else None
+        found = throughput(accelerator, estimators.of(accelerator), figure.drawing, active=active, progress=telling)
         rate = found.frames_per_s
         if figure.single and host is not None:
             rate = 1 / (found.frame_s + host.s_per_pixel * _pixels(figure))

@@ -41,7 +41,7 @@ def _basic_blocks(net: Drawing, x: str, depths: Sequence[int]) -> str:
 
 
 def bottlenecks(net: Drawing, x: str, width: int, units: int, number: int, *, stride: Stride) -> str:
-    """Add a block of bottleneck units of an inner width; block 0 keeps the image's size, unless the last unit halves."""
+    """Add a block of bottleneck units of an inner width, and return its output."""
     for unit in range(units):
         halves = unit == units - 1 and number < 3 if stride == "last unit" else not unit and number > 0
         step = 2 if halves else 1
