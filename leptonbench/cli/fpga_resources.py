@@ -76,6 +76,9 @@ def _show(name: str, board: Board, found: Resources) -> None:
         ],
         title=f"{board.cores} core(s) on {board.part.name}",
     )
+    clock = board.clock_hz
+    console.out()
+    console.out(f"clock: {clock.value / 1e6:g} MHz, {clock.source}" + (f"; {clock.note}" if clock.note else ""))
 
 
 def _document(name: str, found: Resources) -> dict[str, Any]:
@@ -87,6 +90,7 @@ def _document(name: str, found: Resources) -> dict[str, Any]:
         "part": found.board.part.name,
         "cores": found.board.cores,
         "provenance": "simulated",
+        "clock_hz": found.board.clock_hz.model_dump(mode="json"),
         "pieces": [
             {"name": unit.name, "module": unit.module, "parameters": dict(unit.parameters), "count": unit.count}
             | one.as_json()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from leptonbench import catalog
+from leptonbench.cli.app import invoke
 from leptonbench.errors import PrerequisiteError, UsageError
 from leptonbench.fpga import synthesis
 from leptonbench.fpga.boards import core_shape
@@ -17,6 +19,7 @@ from leptonbench.fpga.resources import Resources, resources
 from leptonbench.fpga.sim.build import RTL
 from leptonbench.fpga.synthesis import Synthesised, SynthesisError, Target, Use
 from leptonbench.fpga.units import Unit, units
+from leptonbench.paths import data_root
 from leptonbench.schema import Board
 
 SHAPES = {
@@ -235,3 +238,35 @@ def test_with_a_piece_missing_nothing_is_claimed():
     assert found.core is None
     assert all(fit.used is None and fit.fits is None and fit.share is None for fit in found.fits)
     found.require("kv260")
+
+
+# ---- the command
+
+
+def test_the_command_prints_pieces_and_shares(capsys: pytest.CaptureFixture[str]):
+    code = invoke(["fpga", "resources", "--board", "zedboard"])
+    out, err = capsys.readouterr()
+    assert "drain lane" in out
+    assert "1 core(s) on XC7Z020" in out
+    assert re.search(r"^LUT +[\d,-]+ +53,200 ", out, re.MULTILINE)
+    assert code == (3 if "not counted:" in err else 0)
+
+
+def test_the_command_gives_the_same_as_json(capsys: pytest.CaptureFixture[str]):
+    invoke(["fpga", "resources", "--board", "zedboard", "--json"])
+    document = json.loads(capsys.readouterr().out)
+    expected = resources(_board("zedboard"))
+    assert document["provenance"] == "simulated"
+    assert [piece["name"] for piece in document["pieces"]] == [unit.name for unit, _ in expected.pieces]
+    assert [fit["used"] for fit in document["fits"]] == [fit.used for fit in expected.fits]
+    assert document["clock_hz"]["value"] == _board("zedboard").clock_hz.value
+
+
+def test_the_command_refuses_what_does_not_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = tmp_path / "many.yaml"
+    text = (data_root() / "hardware_profiles" / "fpga" / "zedboard.yaml").read_text(encoding="utf-8")
+    path.write_text(text.replace("name: zedboard", "name: many").replace("  cores: 1", "  cores: 9", 1))
+    assert invoke(["fpga", "resources", "--board", str(path)]) == 2
+    err = capsys.readouterr().err
+    assert "error: the accelerator does not fit on `many`" in err
+    assert "build fewer `cores`" in err
