@@ -174,11 +174,7 @@ class Estimator:
         for layer in network.layers:
             width = network.tensors[layer.y].image[2]
             clock_hz = self.clock_hz * self.array.pixels_a_cycle(layer, width)
-            memory = Memory(
-                bytes_per_cycle=supply.bytes_per_s / clock_hz,
-                latency_cycles=max(1, round(supply.latency_s * clock_hz)),
-            )
-            found = self._layer(network, layer, memory, produced, told)
+            found = self._layer(network, layer, _memory(supply, clock_hz), produced, told)
             seconds += found["cycles"] / clock_hz
             moved += found["read_bytes"] + found["written_bytes"]
         macs = sum(network.macs(layer) for layer in network.layers)
@@ -220,6 +216,17 @@ class Estimator:
         for path, kept in self._kept.items():
             make_folder(path.parent)
             write_atomically(path, json.dumps(kept).encode())
+
+
+def _memory(supply: Supply, clock_hz: float) -> Memory:
+    """Return the supply in cycles of a clock, its latency as a power of two: it is not known better.
+
+    So clocks that differ little have schedules in common.
+    """
+    return Memory(
+        bytes_per_cycle=float(f"{supply.bytes_per_s / clock_hz:.6g}"),
+        latency_cycles=1 << max(0, round(math.log2(supply.latency_s * clock_hz))),
+    )
 
 
 def _schedule(outline: Preparation, layer: ir.Layer, memory: Memory) -> LayerEstimate:
