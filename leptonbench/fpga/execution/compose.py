@@ -1,9 +1,10 @@
 """`composed` mode: the RTL runs the first tiles of each distinct layer, once; the schedule says the rest.
 
 The compiler's schedule expects when each instruction ends, with the DRAM's bandwidth and latency in it. A layer of each
-distinct shape is compiled alone, and the RTL runs it, or as many of its tiles as fill a window of cycles. The ratio of
-the cycles that passed to those expected of the same instructions corrects what the schedule of the whole network says
-of every layer of that shape. Cycles depend on no data, so none are needed.
+distinct shape is compiled alone, and the RTL runs it, or as many of its tiles as fill a window of cycles; what it took
+at its own rate from the middle of the window on is carried to the end of the layer. The difference from what the
+schedule expected of the layer alone corrects what the schedule of the whole network says of every layer of that shape.
+Cycles depend on no data, so none are needed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 from collections import deque
 from collections.abc import Hashable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from leptonbench.fpga.compiler.program import DramMap, Program
 from leptonbench.fpga.compiler.schedule import Step
 from leptonbench.fpga.core import CoreShape
 from leptonbench.fpga.execution.outcome import CoreOutcome, LayerOutcome
-from leptonbench.fpga.isa import Counter, Drain, Exec, Unit, encode_program
+from leptonbench.fpga.isa import Counter, Drain, Exec, Store, Unit, encode_program
 from leptonbench.fpga.sim.build import Progress, rtl_digest
 from leptonbench.fpga.sim.build import simulator as build_simulator
 from leptonbench.fpga.sim.simulator import Dram, Simulator
@@ -37,7 +38,7 @@ WINDOW_CYCLES = 60_000
 ERROR = 0.02
 """By what share composed cycles may differ from those of `full` mode: benchmarks/fpga_networks.py holds them to it."""
 _MOST_WORKERS = 4
-_REVISION = 1  # raise when what is kept changes its meaning
+_REVISION = 2  # raise when what is kept changes its meaning
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ class _Sample:
         memory_bytes: DRAM that it needs.
         part: What it does.
         whole: What all of the layer's instructions do.
+        marks: When a STORE in the middle and the last one are expected to end; the RTL notes when they do. Equal where
+            the sample is the whole layer.
     """
 
     code: bytes
@@ -97,13 +100,27 @@ class _Sample:
     memory_bytes: int
     part: _Work
     whole: _Work
+    marks: tuple[float, float]
 
     @classmethod
     def of(cls, core: CoreShape, program: Program, dram: DramMap) -> _Sample:
         steps = program.schedule.steps
         count = _count(steps)
+        part, whole = _Work.of(core, steps[:count]), _Work.of(core, steps)
+        stores = [step for step in steps[:count] if step.unit is Unit.STORE]
+        middle = next(step for step in stores if step.end >= part.cycles / 2 or step is stores[-1])
+        for mark, step in enumerate((middle, stores[-1]), start=1):
+            if isinstance(step.instruction, Store):
+                step.instruction = replace(step.instruction, stamp=mark)
         code = encode_program(program.schedule.program(count))
-        return cls(code, dram.keep(code), dram.size_bytes, _Work.of(core, steps[:count]), _Work.of(core, steps))
+        return cls(code, dram.keep(code), dram.size_bytes, part, whole, (middle.end, stores[-1].end))
+
+    def alone(self, seen: _Seen) -> float:
+        """Return the cycles of the whole layer by itself."""
+        left, (middle, last) = self.whole.cycles - self.part.cycles, self.marks
+        if left <= 0 or last <= middle:
+            return seen.cycles + left
+        return seen.cycles + left * (seen.marks[-1] - seen.marks[0]) / (last - middle)
 
 
 def _count(steps: list[Step]) -> int:
@@ -116,18 +133,22 @@ def _count(steps: list[Step]) -> int:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the RTL said of a sample."""
+    """What the RTL said of a sample: cycles, counters, and when its marked STOREs ended."""
 
     cycles: int
     counters: tuple[int, ...]
+    marks: tuple[int, ...]
 
 
-def compose(compiled: CompiledNetwork, dram: Dram, *, progress: Progress = lambda _: None) -> CoreOutcome:
+def compose(
+    compiled: CompiledNetwork, dram: Dram, *, cache: Path | None = None, progress: Progress = lambda _: None
+) -> CoreOutcome:
     """Return what a network takes on one core.
 
     Args:
         compiled: With `together`, for the memory that `dram` is.
         dram: That the core sees.
+        cache: Folder of what the RTL said before; one in leptonbench's own if left out.
         progress: Is told what takes time.
 
     Raises:
@@ -138,7 +159,8 @@ def compose(compiled: CompiledNetwork, dram: Dram, *, progress: Progress = lambd
     samples = {
         program.layers[0].shape: _Sample.of(core, program, memory) for program, memory in compile_shapes(compiled)
     }
-    seen, simulated, cpu_s = _simulate(core, samples, dram, progress)
+    folder = cache or cache_dir() / "fpga" / "layers"
+    seen, simulated, cpu_s = _simulate(core, samples, dram, folder=folder, progress=progress)
     layers: list[LayerOutcome] = []
     totals = dict.fromkeys(Counter, 0.0)
     for program in compiled.programs:
@@ -146,7 +168,7 @@ def compose(compiled: CompiledNetwork, dram: Dram, *, progress: Progress = lambd
         for layer in program.layers:
             sample, found = samples[layer.shape], seen[layer.shape]
             end = program.expected_cycles if layer is program.layers[-1] else layer.expected_end
-            layers.append(LayerOutcome.of(layer, (end - before) * found.cycles / sample.part.cycles))
+            layers.append(LayerOutcome.of(layer, _corrected(end - before, sample, found)))
             before = end
             for counter, value in _scaled(sample, found).items():
                 totals[counter] += value
@@ -162,6 +184,11 @@ def compose(compiled: CompiledNetwork, dram: Dram, *, progress: Progress = lambd
     )
 
 
+def _corrected(expected: float, sample: _Sample, seen: _Seen) -> float:
+    """Return a layer's cycles in its network, from those expected of it there and from what it takes alone."""
+    return expected + sample.alone(seen) - sample.whole.cycles
+
+
 def _scaled(sample: _Sample, seen: _Seen) -> dict[Counter, float]:
     """Return the counters of a whole layer, from those of its beginning."""
     part, whole = asdict(sample.part), asdict(sample.whole)
@@ -170,18 +197,18 @@ def _scaled(sample: _Sample, seen: _Seen) -> dict[Counter, float]:
 
 
 def _simulate(
-    core: CoreShape, samples: Mapping[Hashable, _Sample], dram: Dram, progress: Progress
+    core: CoreShape, samples: Mapping[Hashable, _Sample], dram: Dram, *, folder: Path, progress: Progress
 ) -> tuple[dict[Hashable, _Seen], int, float]:
     """Return what the RTL says of each sample, from the cache where it is known; and the cycles and seconds spent."""
     settings = [_REVISION, rtl_digest(), core.parameters(), asdict(dram)]
-    paths = {shape: _cache_path(sample, settings) for shape, sample in samples.items()}
+    paths = {shape: _cache_path(folder, sample, settings) for shape, sample in samples.items()}
     seen = {shape: found for shape, path in paths.items() if (found := _read(path)) is not None}
     waiting = deque(sorted((s for s in samples if s not in seen), key=lambda shape: -samples[shape].part.cycles))
     if not waiting:
         return seen, 0, 0.0
     progress(f"simulating {len(waiting)} of {len(samples)} distinct layers")
     build_simulator(core, progress=progress)
-    make_folder(_folder())
+    make_folder(folder)
     largest = max(samples[shape].memory_bytes for shape in waiting)
 
     def work() -> tuple[int, float]:
@@ -196,7 +223,8 @@ def _simulate(
                 end = sample.address + len(sample.code)
                 simulator.memory[sample.address : end] = np.frombuffer(sample.code, dtype=np.uint8)
                 run = simulator.run(sample.address, dram=dram)
-                seen[shape] = _Seen(run.cycles, tuple(run.counters[counter] for counter in Counter))
+                counters = tuple(run.counters[counter] for counter in Counter)
+                seen[shape] = _Seen(run.cycles, counters, tuple(cycle for _, cycle in run.stamps))
                 write_atomically(paths[shape], json.dumps(asdict(seen[shape])).encode())
                 cycles, cpu_s = cycles + run.cycles, cpu_s + run.cpu_s
         return cycles, cpu_s
@@ -207,21 +235,18 @@ def _simulate(
     return seen, sum(cycles for cycles, _ in done), sum(cpu_s for _, cpu_s in done)
 
 
-def _folder() -> Path:
-    return cache_dir() / "fpga" / "layers"
-
-
-def _cache_path(sample: _Sample, settings: list[object]) -> Path:
+def _cache_path(folder: Path, sample: _Sample, settings: list[object]) -> Path:
     digest = hashlib.sha256(json.dumps([*settings, sample.address], sort_keys=True).encode())
     digest.update(sample.code)
-    return _folder() / f"{digest.hexdigest()[:32]}.json"
+    return folder / f"{digest.hexdigest()[:32]}.json"
 
 
 def _read(path: Path) -> _Seen | None:
     """Return what was kept; a damaged file counts as none and is written anew."""
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        seen = _Seen(int(kept["cycles"]), tuple(int(count) for count in kept["counters"]))
+        counters, marks = (tuple(int(value) for value in kept[name]) for name in ("counters", "marks"))
+        seen = _Seen(int(kept["cycles"]), counters, marks)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return seen if len(seen.counters) == len(Counter) and seen.cycles > 0 else None
+    return seen if len(counters) == len(Counter) and marks and seen.cycles > 0 else None

@@ -7,7 +7,7 @@ processor. What starts a program and tells of its end is not in them: no driver 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
@@ -26,6 +26,7 @@ from leptonbench.fpga.execution.outcome import CoreOutcome
 from leptonbench.fpga.execution.reference import every_tensor
 from leptonbench.fpga.lowering import lower
 from leptonbench.fpga.sim.build import Progress
+from leptonbench.fpga.sim.simulator import Dram
 from leptonbench.schema import Board, Fact
 
 _NO_LENGTHS: Mapping[str, int] = MappingProxyType({})
@@ -148,7 +149,7 @@ def simulate(
         board: The board.
         mode: Compose cycles from each distinct layer's first tiles, or run everything on data and compare its bytes.
         lengths: Value of each free dimension of the inputs, by name.
-        feeds: The inputs in `full` mode; random ones if left out.
+        feeds: The inputs in `full` mode, random ones if left out; they fix free dimensions, too.
         threads: Of ONNX Runtime, where the host's operators are timed.
         progress: Is told what takes time.
 
@@ -157,25 +158,26 @@ def simulate(
         SimulationError: If a program does not come to its end.
         PrerequisiteError: If a tool is missing.
     """
-    network = lower(path, lengths=lengths, host=board.host is not None)
+    fixed = lengths if feeds is None else {**free_lengths(path, feeds), **lengths}
+    network = lower(path, lengths=fixed, host=board.host is not None)
     compiled = compile_for(network, board, active_cores=1)
     sessions = HostSessions(network, threads=threads)
     if mode is Mode.FULL:
         given = _given(network, feeds)
         alone, _ = run_full(
             compiled,
-            boards.dram(board, active_cores=1),
+            memory_of(board, active_cores=1),
             given,
             host=sessions.run,
             wanted=every_tensor(path, given),
             progress=progress,
         )
     else:
-        alone = compose(compiled, boards.dram(board, active_cores=1), progress=progress)
+        alone = compose(compiled, memory_of(board, active_cores=1), progress=progress)
     crowded = alone
-    if boards.dram(board) != boards.dram(board, active_cores=1):
+    if memory_of(board, active_cores=board.cores) != memory_of(board, active_cores=1):
         sharing = compile_for(network, board, active_cores=board.cores)
-        crowded = compose(sharing, boards.dram(board), progress=progress)
+        crowded = compose(sharing, memory_of(board, active_cores=board.cores), progress=progress)
     return Simulation(
         board=board,
         mode=mode,
@@ -186,6 +188,25 @@ def simulate(
         dram_bytes=compiled.dram.size_bytes,
         repacked=tuple(name for name, _, _ in compiled.repacked),
     )
+
+
+def free_lengths(path: Path, feeds: Mapping[str, NDArray[Any]]) -> dict[str, int]:
+    """Return the free dimensions of a model's inputs as given arrays have them, by name."""
+    import onnx
+
+    return {
+        size.dim_param: length
+        for item in onnx.load(str(path), load_external_data=False).graph.input
+        if item.name in feeds
+        for size, length in zip(item.type.tensor_type.shape.dim, feeds[item.name].shape, strict=True)
+        if size.dim_param
+    }
+
+
+def memory_of(board: Board, *, active_cores: int) -> Dram:
+    """Return the memory as one core sees it while so many are active: no faster than its bus."""
+    dram = boards.dram(board, active_cores=active_cores)
+    return replace(dram, bytes_per_cycle=min(dram.bytes_per_cycle, float(board.core.bus_bytes * dram.channels)))
 
 
 def compile_for(network: ir.Network, board: Board, *, active_cores: int) -> CompiledNetwork:
