@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from leptonbench.errors import UsageError
 from leptonbench.paths import data_root
 from leptonbench.registry import closest, unknown
-from leptonbench.schema import DeviceProfile, SuiteSpec, VariantSpec, WorkloadSpec
+from leptonbench.schema import DeviceProfile, EventEnergies, SuiteSpec, VariantSpec, WorkloadSpec
 
 if TYPE_CHECKING:
     import yaml
@@ -132,6 +132,42 @@ def load_profiles(kind: str) -> list[DeviceProfile]:
         found[profile.name] = path
         profiles.append(profile)
     return profiles
+
+
+def board_names() -> tuple[str, ...]:
+    """Return the names of the FPGA boards that come with leptonbench, sorted."""
+    return _stems(data_root() / "hardware_profiles" / "fpga")
+
+
+def load_board(name_or_path: str) -> DeviceProfile:
+    """Load an FPGA board by name, or from a file if it looks like a path; its `board` part is there and can be built.
+
+    Raises:
+        UsageError: If there is no such board, or its file is wrong: no `board` part, or a core that cannot be built.
+    """
+    from leptonbench.fpga.core import CoreShape
+
+    path = _find("board", name_or_path, board_names(), pattern="hardware_profiles/fpga/{}.yaml")
+    document = _read(path)
+    profile = document.validate(DeviceProfile)
+    _check_name(document, profile.name, path.stem)
+    if profile.kind != "fpga" or profile.board is None:
+        raise document.error("", 1, "a board is of kind `fpga` and has a part `board`", "see docs/fpga.md")
+    try:
+        CoreShape(**profile.board.core.model_dump())
+    except UsageError as error:
+        where = ("board", "core", error.cause.partition("`")[2].partition("`")[0])
+        raise document.error(document.dotted(where), document.line(where), error.cause, error.hint) from error
+    return profile
+
+
+def event_energies() -> EventEnergies:
+    """Return what events in an accelerator cost, joules each.
+
+    Raises:
+        UsageError: If the file is wrong.
+    """
+    return load_yaml(data_root() / "hardware_profiles" / "event_energy.yaml", EventEnergies)
 
 
 def load_yaml(path: Path, model: type[M]) -> M:

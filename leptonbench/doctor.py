@@ -14,7 +14,8 @@ from typing import NamedTuple
 import psutil
 
 from leptonbench.catalog import suite_names
-from leptonbench.errors import LeptonError
+from leptonbench.errors import LeptonError, PrerequisiteError
+from leptonbench.fpga.sim.build import tools
 from leptonbench.harness.system import cpu_features, fingerprint, package_version
 from leptonbench.meters import rapl
 from leptonbench.paths import cache_dir, data_root, results_dir
@@ -72,7 +73,7 @@ def diagnose() -> list[Check]:
     checks += _space()
     checks += [_package(*row, required=True) for row in _REQUIRED]
     checks += [_package(*row, required=False) for row in _OPTIONAL]
-    checks += [_compiler(), _data(), _energy(), _gpu(machine)]
+    checks += [_compiler(), _simulation(), _data(), _energy(), _gpu(machine)]
     return checks
 
 
@@ -152,6 +153,14 @@ def _compiler() -> Check:
     if found:
         return Check("tools", "C++ compiler", State.OK, f"{found} (engine torch-compile)")
     return Check("tools", "C++ compiler", State.MISSING, "none (engine torch-compile)", "install g++ or clang")
+
+
+def _simulation() -> Check:
+    try:
+        versions = tools().versions
+    except PrerequisiteError as error:
+        return Check("tools", "RTL simulation", State.MISSING, f"{error.cause} (backend fpga)", error.hint)
+    return Check("tools", "RTL simulation", State.OK, f"verilator {versions['verilator']} (backend fpga)")
 
 
 def _data() -> Check:

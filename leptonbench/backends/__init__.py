@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from leptonbench.backends.base import Backend, Recipe, RuntimeOptions, Session, Support
+from leptonbench.backends.base import (
+    Backend,
+    Estimate,
+    Recipe,
+    RuntimeOptions,
+    Session,
+    SimulatedBackend,
+    Support,
+)
 from leptonbench.registry import Registry
 
 BACKENDS: Registry[type[Backend]] = Registry(
@@ -16,4 +24,37 @@ BACKENDS: Registry[type[Backend]] = Registry(
     group="leptonbench.backends",
 )
 
-__all__ = ["BACKENDS", "Backend", "Recipe", "RuntimeOptions", "Session", "Support"]
+SIMULATED: Registry[type[SimulatedBackend]] = Registry(
+    "backend",
+    {"fpga": "leptonbench.backends.fpga:FpgaBackend"},
+    group="leptonbench.simulated_backends",
+)
+
+
+def backend_names() -> tuple[str, ...]:
+    """Return the names of all backends, those that run here first."""
+    return (*BACKENDS.names(), *SIMULATED.names())
+
+
+def backend(name: str) -> type[Backend] | type[SimulatedBackend]:
+    """Return a backend of either kind.
+
+    Raises:
+        UsageError: If there is none of that name.
+    """
+    return SIMULATED.get(name) if name in SIMULATED else BACKENDS.get(name)
+
+
+__all__ = [
+    "BACKENDS",
+    "SIMULATED",
+    "Backend",
+    "Estimate",
+    "Recipe",
+    "RuntimeOptions",
+    "Session",
+    "SimulatedBackend",
+    "Support",
+    "backend",
+    "backend_names",
+]

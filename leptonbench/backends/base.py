@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from numpy.typing import NDArray
+from pydantic import Field
 
 from leptonbench.errors import MeasurementError
-from leptonbench.schema import Artifact, EngineOptions
+from leptonbench.schema import Artifact, DeviceProfile, EngineOptions, EventEnergies, Frozen, Notice, Quantity
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -101,6 +102,55 @@ class Backend(Protocol):
         Raises:
             LeptonError: If the engine refuses it, or would silently run something else than the label says.
         """
+
+
+class Estimate(Frozen):
+    """What a simulated backend says of one cell: every frame takes the same time, so there is nothing to repeat.
+
+    Attributes:
+        latency: Seconds of one frame, nothing else being served.
+        busy_latency: Seconds of one frame while all servers are at work.
+        throughput: Frames a second in the steady state.
+        servers: How many frames are served at the same time.
+        counters: What the device did for a frame, by name, as its energy is reckoned from.
+        facts: What was simulated, for the record.
+        notices: What a reader should know before trusting the figures.
+    """
+
+    latency: Quantity
+    busy_latency: Quantity
+    throughput: Quantity
+    servers: int = Field(ge=1)
+    counters: dict[str, int] = Field(default_factory=dict)
+    facts: dict[str, Any] = Field(default_factory=dict)
+    notices: tuple[Notice, ...] = ()
+
+
+class SimulatedBackend(Protocol):
+    """A device that is not here: its time is simulated, and its answers are those of an engine that is.
+
+    Attributes:
+        format: The artifact format that it runs.
+        answers: Name of the backend whose answers it gives, byte for byte.
+    """
+
+    format: Literal["torch-export", "onnx"]
+    answers: str
+
+    def supports(self, recipe: Recipe, features: frozenset[str]) -> Support:
+        """Say whether it can run the recipe; imports no engine."""
+
+    def simulate(self, artifact: Artifact, device: DeviceProfile, sample: Arrays, *, threads: int) -> Estimate:
+        """Return what one frame of a sample's size takes on a device.
+
+        Raises:
+            LeptonError: If the device cannot run the artifact, with what would help.
+        """
+
+    def energy(
+        self, estimate: Estimate, device: DeviceProfile, energies: EventEnergies, *, frame: Quantity
+    ) -> Quantity:
+        """Return joules a frame, given the seconds from one frame's end to the next one's."""
 
 
 BF16_FEATURES = frozenset({"avx512_bf16", "amx_bf16", "bf16"})

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from leptonbench._version import __version__
 from leptonbench.atomic import storage_error
-from leptonbench.cli import compare, console, doctor, export, report, run, show, tune
+from leptonbench.cli import compare, console, doctor, export, fpga, report, run, show, tune
 from leptonbench.cli import list as list_module
+from leptonbench.cli.group import Group
 from leptonbench.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, LeptonError, UsageError
-from leptonbench.registry import closest, unknown
+from leptonbench.registry import closest
 
 EXIT_DEFECT = 70
 
@@ -24,17 +24,9 @@ _ClickUsageError: type[Any] = typer.BadParameter.__mro__[1]
 _ClickException: type[Any] = typer.BadParameter.__mro__[2]
 
 
-class _Group(TyperGroup):
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Say which command was meant by one that does not exist."""
-        if args and not args[0].startswith("-") and args[0] not in self.commands:
-            raise unknown("command", args[0], self.commands)
-        return super().resolve_command(ctx, args)
-
-
 app = typer.Typer(
     name="leptonbench",
-    cls=_Group,
+    cls=Group,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=True,
@@ -66,6 +58,7 @@ app.command("show")(show.show)
 app.command("compare")(compare.compare)
 app.command("list")(list_module.list_kind)
 app.command("export")(export.export)
+app.add_typer(fpga.app, name="fpga")
 app.command("doctor")(doctor.doctor)
 
 

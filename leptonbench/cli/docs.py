@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,16 @@ Data goes to stdout; messages and progress go to stderr. `--json` makes any comm
 def render() -> str:
     """Return the page: each command with its arguments and options."""
     root: Any = typer.main.get_command(app)
-    return _HEAD + "".join(_section(name, command) for name, command in root.commands.items())
+    return _HEAD + "".join(_section(name, command) for name, command in _commands(root))
+
+
+def _commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every command with its full name, those of groups inside, too."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{prefix}{name} ")
+        else:
+            yield prefix + name, command
 
 
 def _section(name: str, command: Any) -> str:

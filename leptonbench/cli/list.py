@@ -86,9 +86,9 @@ def _variants() -> Rows:
 
 
 def _backends() -> Rows:
-    from leptonbench.backends import BACKENDS
+    from leptonbench.backends import backend_names
 
-    return [{"name": name} for name in BACKENDS.names()]
+    return [{"name": name} for name in backend_names()]
 
 
 def _devices() -> Rows:

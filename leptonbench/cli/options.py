@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -83,3 +84,18 @@ def parse_slo(text: str) -> LatencyTarget:
             hint="ask for p90, p95, p99 or p99.9",
         )
     return LatencyTarget(percentile=round(percent / 100, 9), seconds=parse_duration(match["time"]))
+
+
+def parse_dimensions(texts: Sequence[str]) -> dict[str, int]:
+    """Return sizes by name from texts like `length=235`.
+
+    Raises:
+        UsageError: If one is none.
+    """
+    sizes = {}
+    for text in texts:
+        name, _, size = text.partition("=")
+        if not name.strip() or not size.strip().isdecimal() or int(size) < 1:
+            raise UsageError(f"`{text}` is not the size of a dimension", hint="write it like --dimension length=235")
+        sizes[name.strip()] = int(size)
+    return sizes

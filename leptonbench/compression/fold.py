@@ -57,3 +57,24 @@ def untie_weights(model: Any, op_types: Collection[str]) -> None:
                 copy.CopyFrom(constants[name])
                 copy.name = node.input[index] = f"{name}/{node.name}"
             read.add(name)
+
+
+def pool_globally(model: Any) -> None:
+    """Turn means over all pixels of an image into GlobalAveragePool, in place: the same numbers, with 8-bit kernels.
+
+    Exporters write such a pool as ReduceMean, for which engines have none: codes would become floats and codes again.
+    """
+    from onnx import helper, numpy_helper
+
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    shapes = {item.name: len(item.type.tensor_type.shape.dim) for item in (*model.graph.value_info, *model.graph.input)}
+    for node in model.graph.node:
+        given = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+        if node.op_type != "ReduceMean" or shapes.get(node.input[0]) != 4 or not given.get("keepdims", 1):
+            continue
+        axes = given.get("axes", ())
+        if len(node.input) > 1 and node.input[1] in constants:
+            axes = numpy_helper.to_array(constants[node.input[1]]).reshape(-1)
+        if sorted(int(axis) % 4 for axis in axes) == [2, 3]:
+            pool = helper.make_node("GlobalAveragePool", [node.input[0]], list(node.output), name=node.name)
+            node.CopyFrom(pool)

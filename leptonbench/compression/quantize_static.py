@@ -9,7 +9,7 @@ from leptonbench.compression.base import Context, Options, check_options
 from leptonbench.compression.calibrate import METHODS, Range, Samples, collect_ranges, float_tensors
 from leptonbench.compression.encoding import WeightCodes
 from leptonbench.compression.facts import add_facts
-from leptonbench.compression.fold import fold, name_nodes, untie_weights
+from leptonbench.compression.fold import fold, name_nodes, pool_globally, untie_weights
 from leptonbench.compression.sensitivity import PRODUCTS, Sensitivity, by_answers, by_outputs, measure
 from leptonbench.errors import UsageError
 
@@ -79,6 +79,7 @@ class QuantizeStatic:
     order: ClassVar[int] = 60
     uses_calibration: ClassVar[bool] = True
     tunes: ClassVar[bool] = False
+    revision: ClassVar[int] = 1
 
     def apply(self, model: Any, options: Options, context: Context) -> Path:
         """Return an ONNX file with QuantizeLinear and DequantizeLinear around every quantised operator.
@@ -91,6 +92,7 @@ class QuantizeStatic:
 
         settings = _settings(options)
         folded = fold(Path(model), context.workdir / "folded.onnx")
+        pool_globally(folded)
         name_nodes(folded)
         op_types = _op_types(folded, settings.operators)
         untie_weights(folded, PRODUCTS.intersection(op_types))

@@ -75,13 +75,13 @@ class CellData:
 def aggregate(data: CellData, *, quality: QualitySpec, latency_target_s: float, percentile: float) -> CellRecord:
     """Make a record from a cell's rounds, without what needs other cells (speedup, cost)."""
     status, reason = _status(data)
-    metrics = _constants(data.artifact)
+    metrics = artifact_metrics(data.artifact)
     measured = [r for r in data.rounds if r.values and r.status is not Status.FAILED]
     if measured:
         metrics |= _times(data, measured)
         metrics["energy_per_inference"] = _energy(measured)
     if data.score is not None:
-        metrics["quality"] = _quality(data.score)
+        metrics["quality"] = quality_of(data.score)
     met = _meets_target(data, latency_target_s, percentile) if measured else None
     return CellRecord(
         cell=data.cell,
@@ -120,7 +120,7 @@ def _status(data: CellData) -> tuple[Status, Reason | None]:
     return (Status.INVALID, invalid.reason) if invalid is not None else (Status.OK, None)
 
 
-def _constants(artifact: Artifact) -> dict[str, Quantity]:
+def artifact_metrics(artifact: Artifact) -> dict[str, Quantity]:
     """Return what is known of the artifact without running it."""
     counted = {"model_size": artifact.size_bytes, "macs": artifact.macs, "parameters": artifact.parameters}
     methods = {
@@ -265,7 +265,7 @@ def _energy(rounds: Sequence[RoundRecord]) -> Quantity:
     )
 
 
-def _quality(score: Score) -> Quantity:
+def quality_of(score: Score) -> Quantity:
     """Return the score, saying when it came from the cache."""
     origin = f"; scored {score.created[:10]}, same artifact, engine, threads and CPU features" if score.reused else ""
     return score.quality.model_copy(update={"method": f"{score.quality.method}{origin}"})

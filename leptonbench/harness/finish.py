@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from leptonbench import catalog
+from leptonbench.cost.rate import unique
 from leptonbench.harness.aggregate import (
     CellData,
     aggregate,
@@ -16,15 +17,18 @@ from leptonbench.harness.aggregate import (
     quality_delta,
 )
 from leptonbench.harness.causes import Evidence, Side, explain, wants_explanation
+from leptonbench.harness.device import HOST_CPU
 from leptonbench.harness.jobs import Score
 from leptonbench.harness.plan import RunPlan, skipped_record
-from leptonbench.harness.pricing import host_prices, price_cell
+from leptonbench.harness.pricing import Prices, host_prices, price_cell
 from leptonbench.harness.rate import Trial, ceiling, final_rounds
 from leptonbench.harness.rounds import trials
+from leptonbench.harness.simulated import answering, is_simulated
 from leptonbench.paths import data_root
 from leptonbench.schema import (
     METRICS,
     Artifact,
+    Assumption,
     Cause,
     CellRecord,
     CellSpec,
@@ -53,8 +57,9 @@ def finish_records(
     scores: Mapping[str, Score],
     metrics: Mapping[str, Metric],
     done: Mapping[str, list[RoundRecord]],
+    simulated: Sequence[CellRecord] = (),
 ) -> None:
-    """Write the record of every cell that was to be measured.
+    """Write the record of every cell that was to be measured, and of those that were simulated.
 
     Args:
         store: The run.
@@ -63,6 +68,7 @@ def finish_records(
         scores: By group.
         metrics: By workload.
         done: Rounds by cell key, in order.
+        simulated: Records of simulated cells, without what needs other cells.
     """
     cells = [cell for cell in plan.cells if cell.key in done]
     records = {
@@ -72,27 +78,43 @@ def finish_records(
         for cell in cells
     }
     manifest = store.manifest
-    used = max(cell.threads * cell.instances for cell in plan.cells)
-    threads = min(used, manifest.fingerprint.identity.logical_cores)
-    prices = host_prices(manifest.devices[0], plan.suite, threads=threads, date=manifest.created[:10])
+    busiest = max(cell.threads * cell.instances for cell in plan.cells)
+    threads = min(busiest, manifest.fingerprint.identity.logical_cores)
+    prices = {
+        profile.name: host_prices(
+            profile, plan.suite, threads=threads if profile.board is None else 1, date=manifest.created[:10]
+        )
+        for profile in manifest.devices
+    }
     table = catalog.load_yaml(data_root() / "hardware_profiles" / "isa.yaml", IsaTable)
-    for cell in cells:
-        record = records[cell.key]
-        base_cell = cell.model_copy(update={"variant": _BASELINE})
+    for record in (*records.values(), *simulated):
+        cell = record.cell
+        base_cell = answering(cell).model_copy(update={"variant": _BASELINE})
         siblings = Siblings(
-            base=records.get(base_cell.key),
+            base=records.get(base_cell.key) if record.rounds else None,
             score=scores.get(cell.group),
             base_score=scores.get(base_cell.group),
             metric=metrics[cell.workload],
             relative_floor=plan.suite.relative_floor or plan.workload(cell).spec.quality.relative_floor,
         )
         record = with_baseline(record, siblings, flags=manifest.fingerprint.identity.cpu_flags, table=table)
-        if record.rounds:
-            record = record.model_copy(
-                update={"metrics": in_order(record.metrics | price_cell(record, prices, plan.suite))}
-            )
+        if record.rounds or is_simulated(cell):
+            priced = price_cell(record, prices[cell.device], plan.suite)
+            record = record.model_copy(update={"metrics": in_order(record.metrics | priced)})
         store.write_record(record)
-    store.update(assumptions=prices.assumptions)
+    store.update(assumptions=_assumptions(prices, {record.cell.device for record in simulated}))
+
+
+def _assumptions(prices: Mapping[str, Prices], boards: set[str]) -> tuple[Assumption, ...]:
+    """Return what prices lean on: the host's, and what differs for the simulated boards, under their names."""
+    common = prices[HOST_CPU].assumptions
+    own = [
+        row.model_copy(update={"name": f"{name}: {row.name}"})
+        for name in sorted(boards)
+        for row in prices[name].assumptions
+        if row not in common
+    ]
+    return unique([*common, *own])
 
 
 def cell_record(

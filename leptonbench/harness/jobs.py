@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from leptonbench.backends import Estimate
 from leptonbench.errors import (
     BudgetSpent,
     LeptonError,
@@ -120,11 +121,11 @@ class WorkerJob(Frozen):
         samples: How many evaluation samples to prepare for timing, or to score.
         score_limit_s: Scoring stops after so long, though not below `SCORE_FLOOR` samples; `None` scores them all.
         out: Folder for the result, the latencies and LoadGen's logs.
-        device: Profile behind the CPU power model.
+        device: Profile behind the CPU power model, or what is simulated.
         device_matched: Whether that profile was matched to this CPU, rather than the generic one.
     """
 
-    mode: Literal["performance", "score", "null", "probe"]
+    mode: Literal["performance", "score", "null", "probe", "simulate"]
     cell: CellSpec
     scenario: ScenarioSpec
     artifact: Artifact | None
@@ -160,6 +161,7 @@ class WorkerResult(Frozen):
     targets: dict[int, Any] = Field(default_factory=dict)
     quality: Quantity | None = None
     profile: dict[str, Any] = Field(default_factory=dict)
+    estimate: Estimate | None = None
     notices: tuple[Notice, ...] = ()
     error: Failure | None = None
     error_code: str = ""

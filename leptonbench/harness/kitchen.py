@@ -233,6 +233,8 @@ class Kitchen:
             "step": step.model_dump(),
             "versions": {name: package_version(name) for name in ("onnx", "onnxruntime")},
         }
+        if revision := getattr(technique, "revision", 0):  # raised where one technique's output changes
+            inputs["technique_revision"] = revision
         if technique.uses_calibration:
             inputs["calibration"] = self.calibration.samples.identity
             inputs["processing"] = processing_identity(self.reference.model_dir)

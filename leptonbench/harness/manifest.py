@@ -52,7 +52,7 @@ def new_manifest(request: RunRequest, decided: RunPlan, machine: Fingerprint, ru
         suite=decided.suite,
         workloads=tuple(w.spec for w in decided.workloads),
         variants=decided.variants,
-        devices=(device,),
+        devices=(device, *decided.boards),
         cells=(*decided.cells, *(record.cell for record in decided.skipped)),
         settings=Settings(
             requested=request.passed,

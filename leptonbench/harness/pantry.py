@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from leptonbench.backends import BACKENDS
+from leptonbench.backends import backend
 from leptonbench.compression import TECHNIQUES
 from leptonbench.errors import BudgetSpent, LeptonError, NotApplicable, PrerequisiteError
 from leptonbench.harness.children import run_prepares
@@ -89,7 +89,7 @@ class Pantry:
         """Say what is to be made for a workload."""
         name = workload.spec.name
         cells = [cell for cell in self._plan.cells if cell.workload == name]
-        formats = {(cell.variant, BACKENDS.get(cell.backend).format) for cell in cells}
+        formats = {(cell.variant, backend(cell.backend).format) for cell in cells}
         targets = tuple(
             PrepareTarget(variant=variant, format=kind)
             for variant in self._plan.variants
@@ -150,7 +150,7 @@ class Pantry:
         return self.prepared[cell.workload].artifacts[self._target(cell)]
 
     def _target(self, cell: CellSpec) -> str:
-        return PrepareTarget(variant=self._plan.variant(cell), format=BACKENDS.get(cell.backend).format).key
+        return PrepareTarget(variant=self._plan.variant(cell), format=backend(cell.backend).format).key
 
     def refusal(self, cell: CellSpec) -> CellRecord | None:
         """Return the record of a cell that cannot be measured with what was prepared, else `None`."""

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from leptonbench import catalog
-from leptonbench.backends import BACKENDS, Recipe, Support
+from leptonbench.backends import SIMULATED, Recipe, Support, backend, backend_names
 from leptonbench.compression import TECHNIQUES
 from leptonbench.compression.recipe import check_order
 from leptonbench.errors import PrerequisiteError, UsageError
 from leptonbench.harness.budget import round_estimate_s
+from leptonbench.harness.device import HOST_CPU
 from leptonbench.harness.request import LatencyTarget, Overrides, Plan, RunRequest
 from leptonbench.harness.system import cores_available
 from leptonbench.registry import unknown
 from leptonbench.schema import (
     CellRecord,
     CellSpec,
+    DeviceProfile,
     Fingerprint,
     Notice,
     Reason,
@@ -37,6 +39,7 @@ _EXECUTORS = ("local",)
 _SCORE_S = {"tabular": 0.001}  # seconds a sample, by task: for the estimate only
 _SCORE_ELSE_S = 0.025
 _PREPARE_S = 8.0  # seconds an artifact: likewise
+_SIMULATE_S = 6.0  # seconds a group of simulated cells: likewise
 _BATCHED = (Scenario.SERVER, Scenario.OFFLINE)
 _LATE = 3  # queries that a run certifying a percentile can afford late: at the floor of none, one hiccup fails it
 
@@ -62,6 +65,7 @@ class RunPlan:
     cells: tuple[CellSpec, ...]
     skipped: tuple[CellRecord, ...]
     notices: tuple[Notice, ...]
+    boards: tuple[DeviceProfile, ...] = ()
 
     def scenario(self, cell: CellSpec) -> ScenarioSpec:
         """Return the settings of a cell's scenario: the suite's, with what the cell itself sets."""
@@ -81,6 +85,10 @@ class RunPlan:
         """Return a cell's workload."""
         return next(w for w in self.workloads if w.spec.name == cell.workload)
 
+    def board(self, cell: CellSpec) -> DeviceProfile:
+        """Return the device of a simulated cell."""
+        return next(board for board in self.boards if board.name == cell.device)
+
     def summary(self) -> Plan:
         """Return what is shown to the user before the run."""
         return Plan(
@@ -93,11 +101,13 @@ class RunPlan:
 
     def estimate_s(self) -> float:
         """Return a rough time for the whole run, nothing cached."""
-        groups = {cell.group: cell for cell in self.cells}.values()
+        timed = [cell for cell in self.cells if cell.backend not in SIMULATED]
+        simulated = {cell.group for cell in self.cells if cell.backend in SIMULATED}
+        groups = {cell.group: cell for cell in timed}.values()
         scoring_s = sum(self.scored_samples(cell) * self._score_estimate_s(cell) for cell in groups)
-        rounds_s = sum(round_estimate_s(cell, self.suite) for cell in self.cells)
-        artifacts = {(cell.workload, cell.variant, BACKENDS.get(cell.backend).format) for cell in self.cells}
-        return _PREPARE_S * len(artifacts) + scoring_s + rounds_s
+        rounds_s = sum(round_estimate_s(cell, self.suite) for cell in timed)
+        artifacts = {(cell.workload, cell.variant, backend(cell.backend).format) for cell in self.cells}
+        return _PREPARE_S * len(artifacts) + scoring_s + rounds_s + _SIMULATE_S * len(simulated)
 
     def _score_estimate_s(self, cell: CellSpec) -> float:
         return _SCORE_S.get(self.workload(cell).spec.task, _SCORE_ELSE_S)
@@ -134,15 +144,16 @@ def plan_run(request: RunRequest, machine: Fingerprint) -> RunPlan:
     features = frozenset(machine.identity.cpu_flags)
     cells: list[CellSpec] = []
     skipped: list[CellRecord] = []
-    matrix = itertools.product(workloads, suite.backends, variants, suite.devices, suite.scenarios)
-    for workload, backend, variant, device, scenario in matrix:
+    boards = tuple(catalog.load_board(name) for name in suite.devices if name != HOST_CPU)
+    pairs = _pairs(suite.backends, (*(name for name in suite.devices if name == HOST_CPU), *(b.name for b in boards)))
+    for workload, (engine, device), variant, scenario in itertools.product(workloads, pairs, variants, suite.scenarios):
         cell = CellSpec(
             workload=workload.spec.name,
             variant=variant.name,
-            backend=backend,
+            backend=engine,
             device=device,
             scenario=scenario.kind,
-            batch=_batch(scenario, asked),
+            batch=1 if engine in SIMULATED else _batch(scenario, asked),
             threads=threads,
             instances=asked.instances or 1,
             max_wait_s=None if asked.max_wait_s == scenario.max_wait_s else asked.max_wait_s,
@@ -157,7 +168,26 @@ def plan_run(request: RunRequest, machine: Fingerprint) -> RunPlan:
             cells.append(cell)
         else:
             skipped.append(skipped_record(cell, reason))
-    return RunPlan(suite, workloads, variants, tuple(cells), tuple(skipped), tuple(_notices(request, threads)))
+    notices = tuple(_notices(request, threads))
+    return RunPlan(suite, workloads, variants, tuple(cells), tuple(skipped), notices, boards)
+
+
+def _pairs(engines: Sequence[str], devices: Sequence[str]) -> list[tuple[str, str]]:
+    """Return each engine with the devices of its kind: what runs here with this machine, what is simulated with boards.
+
+    Raises:
+        UsageError: If there is no device for any of the engines.
+    """
+    pairs = [
+        (engine, device) for engine in engines for device in devices if (engine in SIMULATED) == (device != HOST_CPU)
+    ]
+    if not pairs:
+        raise UsageError(
+            f"`{', '.join(engines)}` does not run on `{', '.join(devices)}`",
+            cause=f"{', '.join(SIMULATED.names())} runs on FPGA boards, the other backends on `{HOST_CPU}`",
+            hint=f"--backend {SIMULATED.names()[0]} --device kv260, or leave one of them out",
+        )
+    return pairs
 
 
 def skipped_record(cell: CellSpec, reason: Reason) -> CellRecord:
@@ -184,10 +214,10 @@ def _narrow(suite: SuiteSpec, request: RunRequest) -> SuiteSpec:
                 raise unknown("scenario", name, known)
         own = {scenario.kind: scenario for scenario in suite.scenarios}
         scenarios = tuple(own.get(Scenario(name)) or _default_scenario(Scenario(name), suite) for name in names)
-    if names := kept.get("device"):
-        for name in names:
-            if name != "host-cpu":
-                raise unknown("device", name, ["host-cpu"])
+    for name in kept.get("device") or ():
+        paths = "/" in name or name.endswith((".yaml", ".yml"))
+        if not paths and name not in (known := (HOST_CPU, *catalog.board_names())):
+            raise unknown("device", name, known)
     if request.overrides.slo is not None:
         scenarios = tuple(held_to(scenario, request.overrides.slo) for scenario in scenarios)
     changes: dict[str, object] = {
@@ -254,8 +284,8 @@ def _workload(name: str, request: RunRequest) -> WorkloadPlan:
 
 def _check_backends(names: Iterable[str]) -> None:
     for name in names:
-        if name not in BACKENDS:
-            raise unknown("backend", name, BACKENDS.names())
+        if name not in backend_names():
+            raise unknown("backend", name, backend_names())
 
 
 def why_unsupported(
@@ -264,7 +294,7 @@ def why_unsupported(
     """Return why the engine cannot run a cell as it is labelled; `None` if it can."""
     techniques = tuple(step.technique for step in variant.steps)
     recipe = Recipe(workload.source, variant.precision, techniques, cell.options)
-    support: Support = BACKENDS.get(cell.backend)().supports(recipe, features)
+    support: Support = backend(cell.backend)().supports(recipe, features)
     if not support.ok:
         return Reason(code="unsupported", message=support.reason, hint=support.hint)
     on_module = [name for name in techniques if TECHNIQUES.get(name).stage == "module"]

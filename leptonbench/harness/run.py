@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from leptonbench.backends import Estimate
 from leptonbench.errors import LeptonError, UsageError
 from leptonbench.harness.budget import (
     PREPARE_SHARE,
@@ -40,6 +41,7 @@ from leptonbench.harness.rate import decide
 from leptonbench.harness.request import Plan, Progress, RunOutcome, RunRequest
 from leptonbench.harness.rounds import run_round, schedule, trials
 from leptonbench.harness.scoring import Ask, score_groups
+from leptonbench.harness.simulated import answering, estimate, is_simulated, simulated_record
 from leptonbench.harness.system import cores_available, cpu_features, fingerprint
 from leptonbench.paths import cache_dir, results_dir
 from leptonbench.schema import (
@@ -122,6 +124,7 @@ class Run:
         self.features = tuple(sorted(cpu_features()))
         self.pantry = Pantry(decided, cache=cache_dir(), seed=request.seed, tune_budget_s=self.tune_budget_s())
         self.scores: dict[str, Score] = {}
+        self.simulated: list[CellRecord] = []
         self.memory_limit_bytes = int(psutil.virtual_memory().available * _MEMORY_SHARE)
         self.duration_s = first_window_s(store.manifest) or decided.suite.duration_s
         self.attempt = 1 + max(
@@ -135,9 +138,11 @@ class Run:
             self.progress.notice(notice)
         self.prepare()
         cells = self.runnable(self.plan.cells)
-        self.measure_null()
+        if any(not is_simulated(cell) for cell in cells):
+            self.measure_null()
         cells = self.score(cells)
-        return self.complete(self.within_budget(cells))
+        self.simulate([cell for cell in cells if is_simulated(cell)])
+        return self.complete(self.within_budget([cell for cell in cells if not is_simulated(cell)]))
 
     def complete(self, cells: list[CellSpec]) -> RunOutcome:
         """Measure the rounds that are missing and turn everything measured into records."""
@@ -150,8 +155,17 @@ class Run:
             # Also on Ctrl-C: what was measured becomes records, those with too few rounds marked as such.
             self.progress.phase("write the records")
             artifacts = {cell.key: self.pantry.artifact(cell) for cell in cells}
-            metrics = {name: self.pantry.task(name).metric for name in {cell.workload for cell in cells}}
-            finish_records(self.store, self.plan, artifacts=artifacts, scores=self.scores, metrics=metrics, done=done)
+            workloads = {cell.workload for cell in (*cells, *(record.cell for record in self.simulated))}
+            metrics = {name: self.pantry.task(name).metric for name in workloads}
+            finish_records(
+                self.store,
+                self.plan,
+                artifacts=artifacts,
+                scores=self.scores,
+                metrics=metrics,
+                done=done,
+                simulated=self.simulated,
+            )
         manifest = self.store.finish()
         return RunOutcome(self.store.path, manifest, tuple(self.store.records()))
 
@@ -168,6 +182,43 @@ class Run:
         for workload in workloads:
             for notice in self.pantry.notices(workload):
                 self.tell(notice)
+
+    def simulate(self, cells: Sequence[CellSpec]) -> None:
+        """Simulate every group of cells of a simulated backend once; its scenarios follow from one estimate."""
+        groups = groups_by_importance(cells, self.plan.suite)
+        for number, (group, first) in enumerate(groups.items(), 1):
+            words = f"simulate {first.workload}, {first.variant} on {first.device}"
+            self.progress.phase(words, done=number, total=len(groups))
+            mine = [cell for cell in cells if cell.group == group]
+            left = self.left_s()
+            if left is not None and left < _STOP_BEFORE_S:
+                for cell in mine:
+                    self.skip_for_budget(cell)
+                continue
+            with scratch_folder() as folder:
+                job = self.job(first, mode="simulate", out=folder)
+                outcome = estimate(job.model_copy(update={"device": self.plan.board(first)}), self.timeout_s(first))
+            for cell in mine:
+                if isinstance(outcome, Estimate):
+                    self.simulated.append(self.simulated_record(cell, outcome))
+                else:
+                    self.store.write_record(CellRecord(cell=cell, status=outcome.status, reason=outcome.reason))
+
+    def simulated_record(self, cell: CellSpec, found: Estimate) -> CellRecord:
+        """Make a simulated cell's record."""
+        scenario = self.plan.scenario(cell)
+        return simulated_record(
+            cell,
+            scenario,
+            estimate=found,
+            artifact=self.pantry.artifact(cell),
+            score=self.scores.get(cell.group),
+            device=self.plan.board(cell),
+            floor=self.plan.workload(cell).spec.quality.floor,
+            latency_target_s=self.plan.suite.target_s(cell.workload),
+            requested=scenario.model_dump(mode="json"),
+            seed=self.request.seed,
+        )
 
     def tell(self, notice: Notice) -> None:
         """Keep a notice in the manifest, once, and show it."""
@@ -242,24 +293,30 @@ class Run:
         The cells of a group that cannot be scored are recorded as failed, and those of a group that a budget leaves
         no time for as skipped.
         """
-        groups = groups_by_importance(cells, self.plan.suite)
-        order = list(groups)
-        at_once = min(MOST_CHILDREN, cores_available(), len(groups))
+        groups: dict[str, list[str]] = {}  # those that one engine answers for, by its own
+        asked: list[CellSpec] = []
+        for group, cell in groups_by_importance(cells, self.plan.suite).items():
+            engine = answering(cell)
+            if engine.group not in groups:
+                asked.append(engine)
+            groups.setdefault(engine.group, []).append(group)
+        at_once = min(MOST_CHILDREN, cores_available(), len(asked))
         missing: dict[str, Reason | None] = {}
 
         def asks() -> Iterator[Ask]:
-            for number, cell in enumerate(groups.values()):
+            for number, cell in enumerate(asked):
                 words = f"score {cell.workload}, {cell.variant} on {cell.backend}"
-                self.progress.phase(words, done=number + 1, total=len(groups))
-                ask = self.score_ask(cell, waves=-(-(len(groups) - number) // at_once), at_once=at_once)
+                self.progress.phase(words, done=number + 1, total=len(asked))
+                ask = self.score_ask(cell, waves=-(-(len(asked) - number) // at_once), at_once=at_once)
                 yield replace(ask, only_cached=ask.only_cached and number >= len(self.plan.workloads))
 
         with closing(score_groups(asks(), at_once=at_once)) as scored:
             for number, outcome in scored:
-                if isinstance(outcome, Score):
-                    self.scores[order[number]] = outcome.model_copy(update={"group": order[number]})
-                else:
-                    missing[order[number]] = outcome
+                for group in groups[asked[number].group]:
+                    if isinstance(outcome, Score):
+                        self.scores[group] = outcome.model_copy(update={"group": group})
+                    else:
+                        missing[group] = outcome
         for cell in cells:
             if cell.group in missing:
                 self.without_score(cell, missing[cell.group])

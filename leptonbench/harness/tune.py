@@ -16,6 +16,7 @@ from leptonbench.atomic import write_atomically
 from leptonbench.errors import MeasurementError, UsageError
 from leptonbench.harness.aggregate import rate_ratio
 from leptonbench.harness.budget import Budget
+from leptonbench.harness.device import HOST_CPU
 from leptonbench.harness.floors import BASELINE, Floors, none_left, of_variant
 from leptonbench.harness.manifest import RESUMABLE, discard, new_manifest, run_name
 from leptonbench.harness.plan import plan_run
@@ -64,6 +65,7 @@ def tune(request: TuneRequest, progress: Progress) -> tuple[RunOutcome, TuneResu
     # fp32 is prepared and scored beside the variant, to tell how much of its quality is kept; it is not searched.
     variants = tuple(dict.fromkeys((request.variant, BASELINE)))
     filters = {"workload": (request.workload,), "variant": variants, "scenario": (Scenario.SERVER.value,)}
+    filters |= {"device": (HOST_CPU,)}  # a simulated backend has no settings to search
     asked = RunRequest(
         suite=request.suite,
         filters=filters | ({"backend": request.backends} if request.backends else {}),

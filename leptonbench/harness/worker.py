@@ -40,6 +40,7 @@ from leptonbench.harness.jobs import (
 from leptonbench.harness.loadgen import BatchSystem, Failures, Loaded, LoadSettings, RunBatch, StreamSystem, run_loadgen
 from leptonbench.harness.profiling import profile, wants_profile
 from leptonbench.harness.rate import search_percentile
+from leptonbench.harness.simulated import simulate
 from leptonbench.harness.system import peak_memory_bytes
 from leptonbench.meters import select_meter
 from leptonbench.meters.base import Meter
@@ -220,6 +221,7 @@ MODES: dict[str, Mode] = {
     "performance": measure,
     "score": score,
     "null": null_query,
+    "simulate": simulate,
 }
 
 

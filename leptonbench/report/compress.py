@@ -132,6 +132,7 @@ def judge_workload(manifest: RunManifest, workload: str, records: Sequence[CellR
     baselines = {name for name in names if _is_baseline(name, specs)}
     if len(names) == len(baselines):
         return None
+    mine = _comparable(mine, baselines)
     scenario = _scenario(mine, baselines)
     tag = speed_metric(scenario)
     here = [record for record in mine if record.cell.scenario is scenario and metric_of(record, tag)]
@@ -151,6 +152,12 @@ def judge_workload(manifest: RunManifest, workload: str, records: Sequence[CellR
     )
     backends = ordered((record.cell.backend for record in here), manifest.suite.backends)
     return Compression(workload, scenario, tag, base, backends, judged)
+
+
+def _comparable(records: Sequence[CellRecord], baselines: set[str]) -> list[CellRecord]:
+    """Leave out devices on which no uncompressed model ran beside one on which one did: they tell of hardware."""
+    ran = {record.cell.device for record in records if record.cell.variant in baselines and record.metrics}
+    return [record for record in records if not ran or record.cell.device in ran]
 
 
 def _is_baseline(name: str, specs: dict[str, VariantSpec]) -> bool:

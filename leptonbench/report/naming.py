@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from leptonbench.schema import CellSpec, RunManifest, Scenario, SuiteSpec
 
 _AXES = ("device", "batch", "threads", "instances")
+_HERE = "host-cpu"  # a cell elsewhere always says where
 SCENARIO_ORDER = (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM, Scenario.SERVER, Scenario.OFFLINE)
 
 
@@ -47,7 +48,8 @@ class Namer:
             "threads": f"t{cell.threads}",
             "instances": f"i{cell.instances}",
         }
-        shown = [text for axis, text in parts.items() if axis in self._varying[_place(cell)]]
+        varying = self._varying[_place(cell)] | ({"device"} if cell.device != _HERE else set())
+        shown = [text for axis, text in parts.items() if axis in varying]
         return " ".join((*shown, *cell.settings_tags))
 
     def short(self, cell: CellSpec) -> str:

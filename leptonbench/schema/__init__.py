@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from leptonbench.schema.artifact import Artifact, TensorSpec
+from leptonbench.schema.board import RESOURCES, Board, BoardDram, BoardHost, BoardPart, CoreSpec, EventEnergies
 from leptonbench.schema.cause import Cause
 from leptonbench.schema.demand import DemandSpec
 from leptonbench.schema.environment import Fingerprint, Identity, State
+from leptonbench.schema.fact import Fact
 from leptonbench.schema.metrics import METRICS, Direction, MetricSpec
 from leptonbench.schema.quantity import Boundary, Frozen, Provenance, Quantity, weakest
 from leptonbench.schema.record import (
@@ -28,7 +30,6 @@ from leptonbench.schema.spec import (
     DeviceProfile,
     EngineOptions,
     Exclusion,
-    Fact,
     IsaRule,
     IsaTable,
     OwnedPrice,
@@ -46,14 +47,20 @@ from leptonbench.schema.spec import (
 
 __all__ = [
     "METRICS",
+    "RESOURCES",
     "SCHEMA_VERSION",
     "Artifact",
     "Assumption",
+    "Board",
+    "BoardDram",
+    "BoardHost",
+    "BoardPart",
     "Boundary",
     "Cause",
     "CellRecord",
     "CellSpec",
     "CloudPrice",
+    "CoreSpec",
     "CpuMatch",
     "DataSpec",
     "DemandSpec",
@@ -61,6 +68,7 @@ __all__ = [
     "Direction",
     "EnergyReading",
     "EngineOptions",
+    "EventEnergies",
     "Exclusion",
     "Fact",
     "Fingerprint",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from leptonbench import catalog
-from leptonbench.backends import BACKENDS
+from leptonbench.backends import backend_names
 from leptonbench.cost.use import demand_assumptions, utilisation
 from leptonbench.paths import data_root
 from leptonbench.schema import Scenario, SuiteSpec
@@ -57,7 +57,7 @@ def test_every_engine_and_variant_is_left_with_a_cell(suite: SuiteSpec) -> None:
     assert {cell[1] for cell in cells} == set(suite.variants)
     assert {cell[2] for cell in cells} == set(suite.backends) - {"torch-compile"}
     assert {cell[3] for cell in cells} == {scenario.kind for scenario in suite.scenarios}
-    assert set(suite.backends) <= set(BACKENDS.names())
+    assert set(suite.backends) <= set(backend_names())
 
 
 def test_every_variant_can_be_compared_with_fp32_on_its_engine(suite: SuiteSpec) -> None:

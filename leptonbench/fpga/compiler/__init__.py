@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 from leptonbench.fpga import ir
 from leptonbench.fpga.compiler.bound import bound_of, traffic
@@ -26,6 +27,7 @@ class CompiledNetwork:
         programs: In order.
         dram: Where tensors, weights, parameters and programs lie.
         repacked: Tensors that a layer writes and another reads in another layout; the host has to rewrite them.
+        chosen: How layers were cut, by shape.
     """
 
     network: ir.Network
@@ -34,6 +36,7 @@ class CompiledNetwork:
     programs: tuple[Program, ...]
     dram: DramMap
     repacked: tuple[tuple[str, Placement, Placement], ...]
+    chosen: dict[Hashable, Any] = field(repr=False, compare=False)
 
     @property
     def layers(self) -> tuple[CompiledLayer, ...]:
@@ -68,11 +71,35 @@ def compile_network(
         if written.get(name, place) != place
     )
     stretches = _stretches(network, prepared) if together else ([layer] for layer in network.layers)
-    programs = tuple(
-        _compile(network, [(layer, prepared[layer.y]) for layer in stretch], core, memory, dram=dram)
-        for stretch in stretches
+    compiler = _Compiler(network, core, memory, dram=dram, chosen={})
+    programs = tuple(compiler.program([(layer, prepared[layer.y]) for layer in stretch]) for stretch in stretches)
+    return CompiledNetwork(
+        network=network,
+        core=core,
+        memory=memory,
+        programs=programs,
+        dram=dram,
+        repacked=repacked,
+        chosen=compiler.chosen,
     )
-    return CompiledNetwork(network=network, core=core, memory=memory, programs=programs, dram=dram, repacked=repacked)
+
+
+def compile_shapes(compiled: CompiledNetwork) -> Iterator[tuple[Program, DramMap]]:
+    """Yield the program of the first layer of each distinct shape, alone, in a DRAM of its own.
+
+    Equal layers have equal programs then, wherever they lie in a network; each is cut as the network's are.
+    """
+    network, core = compiled.network, compiled.core
+    produced = frozenset(layer.y for layer in network.layers)
+    seen: set[Hashable] = set()
+    for layer in network.layers:
+        dram = DramMap()
+        preparation = Preparation(core, network.tensors, produced, dram)
+        shape = preparation.shape(layer)
+        if shape not in seen:
+            seen.add(shape)
+            compiler = _Compiler(network, core, compiled.memory, dram=dram, chosen=compiled.chosen)
+            yield compiler.program([(layer, preparation.prepare(layer))]), dram
 
 
 def _stretches(network: ir.Network, prepared: dict[str, Prepared]) -> Iterator[list[ir.Layer]]:
@@ -92,43 +119,52 @@ def _stretches(network: ir.Network, prepared: dict[str, Prepared]) -> Iterator[l
         yield list(stretch.values())
 
 
-def _compile(
-    network: ir.Network,
-    stretch: list[tuple[ir.Layer, Prepared]],
-    core: CoreShape,
-    memory: Memory,
-    *,
-    dram: DramMap,
-) -> Program:
-    emitter = Emitter(core, memory)
-    layers = []
-    for number, (layer, prepared) in enumerate(stretch, start=1):
+class _Compiler:
+    """Writes the programs of a network, and chooses the cut of layers of one shape once."""
+
+    def __init__(
+        self, network: ir.Network, core: CoreShape, memory: Memory, *, dram: DramMap, chosen: dict[Hashable, Any]
+    ) -> None:
+        self.network = network
+        self.core = core
+        self.memory = memory
+        self.dram = dram
+        self.chosen = chosen
+
+    def program(self, stretch: list[tuple[ir.Layer, Prepared]]) -> Program:
+        """Return one program for layers that follow one another."""
+        emitter = Emitter(self.core, self.memory)
+        layers = tuple(
+            self._layer(emitter, layer, prepared, number) for number, (layer, prepared) in enumerate(stretch, start=1)
+        )
+        instructions = tuple(emitter.schedule.program())
+        return Program(
+            layers=layers,
+            instructions=instructions,
+            address=self.dram.keep(encode_program(instructions)),
+            expected_cycles=emitter.schedule.cycles,
+            schedule=emitter.schedule,
+        )
+
+    def _layer(self, emitter: Emitter, layer: ir.Layer, prepared: Prepared, number: int) -> CompiledLayer:
         first = len(emitter.schedule.steps)
-        tiling = prepared.emit(emitter, memory)
+        tiling = prepared.emit(emitter, self.memory, self.chosen)
         steps = emitter.schedule.steps[first:]
         emitter.stamp(layer.y, number)
         places = {place: None for _, place in (*prepared.reads, prepared.writes)}
         least = prepared.constant_bytes + sum(place.size_bytes for place in places)
         read, written = traffic(steps)
-        layers.append(
-            CompiledLayer(
-                name=layer.name,
-                kind=type(layer).__name__,
-                reads=prepared.reads,
-                writes=prepared.writes,
-                macs=network.macs(layer),
-                bound=bound_of(core, memory, steps, least),
-                expected_end=max(step.end for step in steps),
-                read_bytes=read,
-                written_bytes=written,
-                tiling=tiling,
-                stamp=number,
-            )
+        return CompiledLayer(
+            name=layer.name,
+            kind=type(layer).__name__,
+            reads=prepared.reads,
+            writes=prepared.writes,
+            macs=self.network.macs(layer),
+            bound=bound_of(self.core, self.memory, steps, least),
+            expected_end=max(step.end for step in steps),
+            read_bytes=read,
+            written_bytes=written,
+            tiling=tiling,
+            stamp=number,
+            shape=prepared.shape,
         )
-    instructions = tuple(emitter.schedule.program())
-    return Program(
-        layers=tuple(layers),
-        instructions=instructions,
-        address=dram.keep(encode_program(instructions)),
-        expected_cycles=emitter.schedule.cycles,
-    )

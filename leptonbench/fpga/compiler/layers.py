@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -45,17 +45,27 @@ class Prepared:
         writes: The output and where it is written.
         constant_bytes: Of weights and parameters.
         work: What is to be done.
+        shape: Equal for layers that take equally long: everything but names, places and values.
     """
 
     reads: tuple[tuple[str, Placement], ...]
     writes: tuple[str, Placement]
     constant_bytes: int
     work: Job
+    shape: Hashable
 
-    def emit(self, emitter: Emitter, memory: Memory) -> str:
-        """Append the layer's instructions and return how it was cut."""
-        choice = fastest(emitter.core, memory, self.work.choices(emitter.core, memory), self.work.emit)
-        return self.work.emit(emitter, choice)
+    def emit(self, emitter: Emitter, memory: Memory, chosen: dict[Hashable, Any]) -> str:
+        """Append the layer's instructions and return how it was cut.
+
+        Args:
+            emitter: Of the program.
+            memory: Expected speed of the DRAM.
+            chosen: The best cut of each shape that was looked at; this one's is added.
+        """
+        if self.shape not in chosen:
+            choices = self.work.choices(emitter.core, memory)
+            chosen[self.shape] = fastest(emitter.core, memory, choices, self.work.emit)
+        return self.work.emit(emitter, chosen[self.shape])
 
 
 class Preparation:
@@ -90,14 +100,30 @@ class Preparation:
             writes=(layer.y, writes),
             constant_bytes=self._kept,
             work=work,
+            shape=self.shape(layer),
         )
+
+    def shape(self, layer: ir.Layer) -> Hashable:
+        """Return what decides how long a layer takes; equal for layers that take equally long."""
+        tensors = tuple((self.tensors[name].shape, self.tensors[name].dtype) for name in (*layer.inputs, layer.y))
+        match layer:
+            case ir.Convolution():
+                rest: tuple[Hashable, ...] = (layer.weights.shape, layer.window, layer.groups, self._packs(layer))
+            case ir.MaxPooling():
+                rest = (layer.window,)
+            case _:
+                rest = ()
+        return (type(layer).__name__, tensors, *rest)
 
     def _keep(self, data: bytes) -> int:
         self._kept += len(data)
         return self.dram.keep(data)
 
     def _place(self, name: str, view: View) -> Placement:
-        layout: Layout = Blocked(rows=self.core.rows, view=view, image=view.image(self.tensors[name]))
+        image = view.image(self.tensors[name])
+        if image[1:] == (1, 1):  # a single vector lies the same way whichever dimension its channels are
+            view = View.FIRST
+        layout: Layout = Blocked(rows=self.core.rows, view=view, image=image)
         return self.dram.place(name, layout, spare_granules=self.core.cols)
 
     def _coding(self, x: str, y: str, *, w_zero: int, w_signed: bool) -> Coding:
@@ -133,19 +159,27 @@ class Preparation:
             case ir.Enlargement():
                 return self._enlargement(layer)
 
-    def _convolution(self, layer: ir.Convolution) -> Placed:
+    def _blocks(self, layer: ir.Convolution, *, packs: bool) -> list[bytes]:
+        """Return the weights of each block of output channels."""
         weights.check_sums(layer)
+        return weights.packed_blocks(layer, self.core) if packs else weights.dense_blocks(layer, self.core)
+
+    def _taps(self, layer: ir.Convolution) -> bytes:
+        """Return the weights of a depthwise convolution."""
+        weights.check_sums(layer)
+        return weights.lane_weights(layer, self.core)
+
+    def _convolution(self, layer: ir.Convolution) -> Placed:
         coding = self._coding(layer.x, layer.y, w_zero=layer.w_zero, w_signed=layer.weights.dtype == np.int8)
         target = self._place(layer.y, View.FIRST)
         packs = self._packs(layer)
         place = self._packed(layer) if packs else self._place(layer.x, View.FIRST)
-        blocks = weights.packed_blocks(layer, self.core) if packs else weights.dense_blocks(layer, self.core)
+        blocks = self._blocks(layer, packs=packs)
         reader = PackedSource(place, layer.window) if packs else BlockedSource(place, layer.window)
         reach = ((0, 1),) * len(blocks) if packs else weights.reaches(layer, self.core)
         return self._array(layer, coding, reader, blocks, reach, target), [place], target
 
     def _product(self, layer: ir.Product) -> Placed:
-        weights.check_sums(layer)
         as_convolution = ir.Convolution(
             name=layer.name,
             x=layer.x,
@@ -158,7 +192,7 @@ class Preparation:
         )
         coding = self._coding(layer.x, layer.y, w_zero=layer.w_zero, w_signed=layer.weights.dtype == np.int8)
         source, target = self._place(layer.x, View.LAST), self._place(layer.y, View.LAST)
-        blocks = weights.dense_blocks(as_convolution, self.core)
+        blocks = self._blocks(as_convolution, packs=False)
         reach = weights.reaches(as_convolution, self.core)
         reader = BlockedSource(source, as_convolution.window)
         return self._array(as_convolution, coding, reader, blocks, reach, target), [source], target
@@ -196,7 +230,6 @@ class Preparation:
         return self.dram.place(layer.x, layout, spare_granules=self.core.cols)
 
     def _depthwise(self, layer: ir.Convolution) -> Placed:
-        weights.check_sums(layer)
         coding = self._coding(layer.x, layer.y, w_zero=layer.w_zero, w_signed=layer.weights.dtype == np.int8)
         source, target = self._place(layer.x, View.FIRST), self._place(layer.y, View.FIRST)
         bias, scale = weights.lane_parameters(layer.bias, layer.scale, self.core)
@@ -209,7 +242,7 @@ class Preparation:
             target=target,
             fields=coding.exec_fields(),
             drain=coding.drain(0),
-            weights=self._keep(weights.lane_weights(layer, self.core)),
+            weights=self._keep(self._taps(layer)),
             params=self._keep(parameter_blocks(bias, scale, self.core.cols)),
             shared_params=False,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from leptonbench.errors import UsageError
 from leptonbench.fpga.compiler.bound import Bound
 from leptonbench.fpga.compiler.layout import Layout
+from leptonbench.fpga.compiler.schedule import Schedule
 from leptonbench.fpga.ir import Tensor
 from leptonbench.fpga.isa import Instruction
 
@@ -109,6 +111,7 @@ class CompiledLayer:
         written_bytes: To DRAM.
         tiling: How it was cut, in words.
         stamp: Number by which the simulator notes the end of its last STORE.
+        shape: Equal for layers that take equally long.
     """
 
     name: str
@@ -122,6 +125,7 @@ class CompiledLayer:
     written_bytes: int
     tiling: str
     stamp: int
+    shape: Hashable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,12 +137,14 @@ class Program:
         instructions: With tokens, the last one a Halt.
         address: Of the first instruction in DRAM.
         expected_cycles: What it is expected to take.
+        schedule: That the instructions come from.
     """
 
     layers: tuple[CompiledLayer, ...]
     instructions: tuple[Instruction, ...] = field(repr=False)
     address: int
     expected_cycles: float
+    schedule: Schedule = field(repr=False, compare=False)
 
     @property
     def reads(self) -> tuple[tuple[str, Placement], ...]:

@@ -172,9 +172,14 @@ class Schedule:
         """Return when everything has ended, expected."""
         return self._end
 
-    def program(self) -> list[Instruction]:
-        """Return the instructions in the order in which they are expected to start, with their tokens."""
-        ordered = sorted(self.steps, key=lambda step: step.start)
+    def program(self, count: int | None = None) -> list[Instruction]:
+        """Return the instructions in the order in which they are expected to start, with their tokens.
+
+        Args:
+            count: Of the steps, as they were added: a beginning waits for nothing that comes later, so it is a program,
+                too. All of them if left out.
+        """
+        ordered = sorted(self.steps[:count], key=lambda step: step.start)
         return [*(replace(step.instruction, take=step.take, give=step.give) for step in ordered), Halt()]
 
 

@@ -14,6 +14,7 @@ from leptonbench.fpga.lowering.graph import Graph, attributes, name_of, scalar
 from leptonbench.fpga.numerics import add_factors, average_scale, product_scale
 
 _CODES = ("uint8", "int8")
+_QUANTISE, _DEQUANTISE = "QuantizeLinear", "DequantizeLinear"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Fusion:
         """Return scale and zero point of a tensor of codes; `None` if nothing says them, or there are several."""
         nodes = [self.graph.maker(name), *self.graph.readers(name)]
         for node, place in zip(nodes, [0, *[1] * len(nodes)], strict=False):
-            kind = ("QuantizeLinear", "DequantizeLinear")[place]
+            kind = (_QUANTISE, _DEQUANTISE)[place]
             if node is not None and node.op_type == kind:
                 found = self._parameters(node, name)
                 if found is not None and scalar(found.scale) is not None:
@@ -57,12 +58,12 @@ class Fusion:
     def _codes(self, name: str) -> Codes | None:
         """Return the codes that a float tensor is made from."""
         node = self.graph.maker(name)
-        return self._parameters(node, node.input[0]) if node and node.op_type == "DequantizeLinear" else None
+        return self._parameters(node, node.input[0]) if node and node.op_type == _DEQUANTISE else None
 
     def _quantised(self, name: str) -> Codes | None:
         """Return the codes that a float tensor becomes, if it becomes nothing else."""
         node = self.graph.only_reader(name)
-        if node is None or node.op_type != "QuantizeLinear":
+        if node is None or node.op_type != _QUANTISE:
             return None
         codes = self._parameters(node, node.output[0])
         return codes if codes is not None and self.graph.dtype(codes.name) in _CODES else None
@@ -186,17 +187,28 @@ class Fusion:
         return ir.MaxPooling(name=name_of(node), x=x.name, y=y.name, window=window)
 
     def global_average(self, node: Any, y: Codes) -> ir.Layer | None:
-        """Fuse GlobalAveragePool."""
+        """Fuse GlobalAveragePool, with what makes one row of its means."""
         x = self._activation(node.input[0])
         if x is None or not self._batch_of_one(x.name) or self.graph.dtype(x.name) != self.graph.dtype(y.name):
             return None
         pixels = int(np.prod(self.graph.shape(x.name)[2:]))
+        row = self._as_row(y)
         return ir.GlobalAverage(
             name=name_of(node),
             x=x.name,
-            y=y.name,
+            y=y.name if row is None else row.name,
             scale=average_scale(scalar(x.scale), scalar(y.scale), pixels),
         )
+
+    def _as_row(self, y: Codes) -> Codes | None:
+        """Return the codes `[1, channels]` that codes `[1, channels, 1, 1]` become, if they become nothing else."""
+        read = self.graph.only_reader(y.name)
+        node = self.graph.only_reader(read.output[0]) if read is not None and read.op_type == _DEQUANTISE else None
+        if node is None or node.op_type not in ("Reshape", "Flatten", "Squeeze"):
+            return None
+        row = self._quantised(node.output[0])
+        flat = row is not None and _same(y, row) and self.graph.shape(row.name) == self.graph.shape(y.name)[:2]
+        return row if flat else None
 
     def enlargement(self, node: Any, y: Codes) -> ir.Layer | None:
         """Fuse Resize that repeats pixels."""

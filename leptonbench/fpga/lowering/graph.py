@@ -169,7 +169,7 @@ def _fix(model: Any, lengths: Mapping[str, int], path: Path) -> None:
         raise UsageError(
             "the model's input has free dimensions, and the accelerator's programs are made for fixed shapes",
             cause=f"{path}: {', '.join(sorted(free))}",
-            hint="fix them: lengths={" + ", ".join(f"{name!r}: ..." for name in sorted(free)) + "}",
+            hint="fix them: " + " ".join(f"--dimension '{name}=SIZE'" for name in sorted(free)),
         )
     del model.graph.value_info[:]
     for item in model.graph.output:

@@ -124,10 +124,20 @@ def sources() -> list[Path]:
     return sorted(RTL.glob("*.sv"), key=lambda path: (not path.stem.endswith("_pkg"), path.name))
 
 
-def _key(shape: CoreShape, found: Tools) -> str:
+def rtl_digest() -> str:
+    """Return a hash of everything that decides what a simulated core does: its RTL, and the memory around it."""
+    return _hash_sources().hexdigest()
+
+
+def _hash_sources() -> hashlib._Hash:
     digest = hashlib.sha256()
     for path in [*sources(), *_HARNESS]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest
+
+
+def _key(shape: CoreShape, found: Tools) -> str:
+    digest = _hash_sources()
     settings = [shape.parameters(), found.versions, _VERILATOR_FLAGS, _COMPILER_FLAGS, _processor()]
     digest.update(json.dumps(settings, sort_keys=True).encode())
     return digest.hexdigest()[:32]

@@ -40,7 +40,7 @@ def _cli(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"], ["lsit"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["fpga", "--help"], ["--version"], ["lsit"]])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     command = [sys.executable, "-c", BLOCK, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
@@ -201,7 +201,7 @@ def test_the_cli_page_is_current() -> None:
 
 def test_every_command_has_json() -> None:
     page = docs.render()
-    for name in COMMANDS:
+    for name in (*COMMANDS, "fpga build", "fpga resources", "fpga simulate"):
         section = page.split(f"\n## {name}\n")[1].split("\n## ")[0]
         assert "`--json`" in section
 

@@ -255,3 +255,29 @@ def test_four_bit_weights_do_not_apply_to_convolutions(tmp_path: Path) -> None:
     assert caught.value.cause.startswith(f"{100 * convolutions / (convolutions + head):.3g} % of its weights")
     assert "0 %" in caught.value.cause
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(("axes", "keepdims", "pooled"), [((2, 3), 1, True), ((-1, -2), 1, True), ((3,), 1, False)])
+def test_a_mean_over_all_pixels_becomes_a_pool_with_codes(
+    tmp_path: Path, axes: tuple[int, ...], keepdims: int, pooled: bool
+) -> None:
+    """Exporters write it as ReduceMean, for which no engine has an 8-bit kernel."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = np.random.default_rng(1).normal(size=(4, 3, 3, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["image", "w"], ["made"], pads=[1, 1, 1, 1]),
+        helper.make_node("ReduceMean", ["made", "axes"], ["mean"], keepdims=keepdims),
+    ]
+    tensors = [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(np.array(axes, np.int64), "axes")]
+    given = helper.make_tensor_value_info("mean", TensorProto.FLOAT, None)
+    taken = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, 16, 16])
+    graph = helper.make_graph(nodes, "mean", [taken], [given], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    source = tmp_path / "fp32.onnx"
+    onnx.save(onnx.shape_inference.infer_shapes(model), str(source))
+    random = np.random.default_rng(2)
+    samples = [{"image": random.normal(size=(1, 3, 16, 16)).astype(np.float32)} for _ in range(4)]
+    made = _static(tmp_path, source, lambda: iter(samples), operators="chain")
+    assert ("GlobalAveragePool" in _kinds(made)) is pooled
+    assert _error(made, source, lambda: samples) < 0.1

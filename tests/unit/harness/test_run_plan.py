@@ -213,3 +213,28 @@ def test_groups_are_scored_in_the_suites_order_whatever_their_scenarios() -> Non
         ("share16", "onnxruntime"),
     ]
     assert {c.scenario for c in groups.values()} == {Scenario.SINGLE_STREAM}
+
+
+def test_boards_run_the_accelerator_and_this_machine_the_engines(tmp_path: Path, text: str) -> None:
+    devices = "devices: [host-cpu, kv260, ulx3s-85f]\n"
+    plan = _plan(tmp_path, text.replace("backends: [", "backends: [fpga, ") + devices)
+    pairs = {(c.backend == "fpga", c.device) for c in plan.cells} | {
+        (r.cell.backend == "fpga", r.cell.device) for r in plan.skipped
+    }
+    assert pairs == {(False, "host-cpu"), (True, "kv260"), (True, "ulx3s-85f")}
+    simulated = [c for c in plan.cells if c.backend == "fpga"]
+    assert {c.variant for c in simulated} == {"int8-static"}
+    assert {c.batch for c in simulated} == {1}
+    assert {plan.board(c).name for c in simulated} == {"kv260", "ulx3s-85f"}
+    assert "fixed beforehand" in _skipped(plan)["fp32", "fpga"]
+
+
+@pytest.mark.parametrize("device", [("host-cpu",), ()])
+def test_the_accelerator_needs_a_board(tmp_path: Path, text: str, device: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match="`fpga` does not run on `host-cpu`"):
+        _plan(tmp_path, text, filters={"backend": ("fpga",), "device": device})
+
+
+def test_an_engine_does_not_run_on_a_board(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UsageError, match="does not run on `kv260`"):
+        _plan(tmp_path, text, filters={"backend": ("onnxruntime",), "device": ("kv260",)})

@@ -168,3 +168,12 @@ def test_the_floor_has_two_sides_and_a_doubt() -> None:
     assert floor_state(below) == "below"
     assert floor_state(below.model_copy(update={"warnings": (unsure,)})) == "below_unsure"
     assert floor_state(BASE.model_copy(update={"meets_quality": None})) == ""
+
+
+def test_the_speed_of_other_hardware_is_no_gain_of_a_variant() -> None:
+    """An accelerator has no fp32 cell: how fast it is says nothing about what compression does on the CPU."""
+    slow = ok_record("int8-static", "onnxruntime", SINGLE, 0.025)
+    fast = ok_record("int8-static", "fpga", SINGLE, 0.001)
+    fast = fast.model_copy(update={"cell": fast.cell.model_copy(update={"device": "kv260"})})
+    assert verdicts([BASE, slow, fast])["int8-static"] is verdicts([BASE, slow])["int8-static"]
+    assert "fpga" not in judged([BASE, slow, fast]).backends
