@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from leptonbench.schema.accelerator import AcceleratorOffer, AcceleratorSpec
 from leptonbench.schema.artifact import Artifact, TensorSpec
 from leptonbench.schema.cause import Cause
 from leptonbench.schema.demand import DemandSpec
 from leptonbench.schema.environment import Fingerprint, Identity, State
+from leptonbench.schema.fact import Fact
 from leptonbench.schema.metrics import METRICS, Direction, MetricSpec
 from leptonbench.schema.quantity import Boundary, Frozen, Provenance, Quantity, weakest
 from leptonbench.schema.record import (
@@ -28,7 +30,6 @@ from leptonbench.schema.spec import (
     DeviceProfile,
     EngineOptions,
     Exclusion,
-    Fact,
     IsaRule,
     IsaTable,
     OwnedPrice,
@@ -47,6 +48,8 @@ from leptonbench.schema.spec import (
 __all__ = [
     "METRICS",
     "SCHEMA_VERSION",
+    "AcceleratorOffer",
+    "AcceleratorSpec",
     "Artifact",
     "Assumption",
     "Boundary",

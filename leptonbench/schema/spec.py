@@ -7,7 +7,9 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from leptonbench.schema.accelerator import AcceleratorSpec
 from leptonbench.schema.demand import DemandSpec, Text
+from leptonbench.schema.fact import Fact
 from leptonbench.schema.quantity import Frozen
 
 
@@ -18,28 +20,6 @@ class Scenario(StrEnum):
     MULTI_STREAM = "multi-stream"
     SERVER = "server"
     OFFLINE = "offline"
-
-
-class Fact(Frozen):
-    """A published figure with its source and date; an assumed one says so.
-
-    Attributes:
-        value: In `unit`.
-        low: Lower end of the plausible range, if known.
-        high: Upper end of the plausible range, if known.
-        source: Where it was read.
-        date: When it was published or read (ISO, `YYYY-MM-DD` or a coarser prefix).
-        assumed: True where it is a judgement rather than a published figure.
-    """
-
-    value: float
-    unit: str
-    low: float | None = None
-    high: float | None = None
-    source: str
-    date: str = Field(pattern=r"^\d{4}(-\d{2}(-\d{2})?)?$")
-    assumed: bool = False
-    note: str | None = None
 
 
 class ScenarioSpec(Frozen):
@@ -238,16 +218,18 @@ class DeviceProfile(Frozen):
     Attributes:
         match: How a CPU is recognised; none for a profile that stands in where it is not.
         cloud: On-demand offers of it; the first is the reference, the others span the range of prices.
+        accelerator: What is published of a device that is not a CPU.
     """
 
     name: str
-    kind: Literal["cpu", "gpu", "fpga", "tpu"]
+    kind: Literal["cpu", "gpu", "fpga", "tpu", "npu"]
     title: Text
     match: CpuMatch | None = None
     threads: int | None = None
     power: PowerProfile | None = None
     cloud: tuple[CloudPrice, ...] = ()
     owned: OwnedPrice | None = None
+    accelerator: AcceleratorSpec | None = None
 
 
 class RegionTable(Frozen):
