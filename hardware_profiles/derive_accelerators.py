@@ -24,6 +24,7 @@ _OFFER = re.compile(
     r" \((?P<region>[a-z0-9-]+)[,;] (?P<date>\d{4}-\d{2}-\d{2})[^)]*\)"
 )
 _FROM_MEMORY = "memory, unverified"  # how the table marks what no source was found for
+_NOT_OF_FIGURES = ("pricing", "skypilot", "AwsFootprint", "fields named in notes")  # sources of prices and idle power
 _WORDS = {
     "memory_gb": ("memory gb",),
     "memory_bw_gb_s": ("bandwidth",),
