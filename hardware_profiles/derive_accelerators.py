@@ -73,8 +73,8 @@ DEVICES: tuple[Device, ...] = (
     _nvidia("p100", "P100 16 GB", "pascal", "gp100", row="P100 16GB", **_OLD),
     _nvidia("v100-sxm2", "V100 SXM2", "volta", "gv100", row="V100 SXM2 16/32GB", **_OLD),
     _nvidia("v100s", "V100S PCIe 32 GB", "volta", "gv100", "V100S", **_OLD),
-    _nvidia("agx-xavier", "Jetson AGX Xavier", "volta", "gv11b", "AGX Xavier", row="Jetson AGX Xavier", **_OLD),
-    _nvidia("xavier-nx", "Jetson Xavier NX", "volta", "gv11b", "Xavier NX", row="Jetson Xavier NX", **_OLD),
+    _nvidia("agx-xavier", "Jetson AGX Xavier", "xavier", "gv11b", "AGX Xavier", row="Jetson AGX Xavier", **_OLD),
+    _nvidia("xavier-nx", "Jetson Xavier NX", "xavier", "gv11b", "Xavier NX", row="Jetson Xavier NX", **_OLD),
     _nvidia("t4", "T4 16 GB", "turing", "tu104", "T4", row="T4 16GB", **_OLD),
     _nvidia("titan-rtx", "TITAN RTX", "turing", "tu102", "TITAN RTX", **_OLD),
     _nvidia("quadro-rtx-6000", "Quadro RTX 6000", "turing", "tu102", "Quadro RTX 6000", **_OLD),
@@ -120,10 +120,10 @@ DEVICES: tuple[Device, ...] = (
     ),
     _nvidia("drive-a100", "DRIVE A100 PCIe", "ampere", "ga100", "Drive-A100-PCIe", **_AMPERE),
     _nvidia(
-        "jetson-agx-orin", "Jetson AGX Orin", "ampere", "ga10b", "Jetson AGX Orin", "Orin", row="Jetson AGX Orin 64GB"
+        "jetson-agx-orin", "Jetson AGX Orin", "orin", "ga10b", "Jetson AGX Orin", "Orin", row="Jetson AGX Orin 64GB"
     ),
-    _nvidia("jetson-orin-nx", "Jetson Orin NX 16 GB", "ampere", "ga10b", "Orin NX", row="Jetson Orin NX 16GB"),
-    _nvidia("jetson-orin-nano", "Jetson Orin Nano Super", "ampere", "ga10b", row="Jetson Orin Nano Super 8GB"),
+    _nvidia("jetson-orin-nx", "Jetson Orin NX 16 GB", "orin", "ga10b", "Orin NX", row="Jetson Orin NX 16GB"),
+    _nvidia("jetson-orin-nano", "Jetson Orin Nano Super", "orin", "ga10b", row="Jetson Orin Nano Super 8GB"),
     _nvidia("l4", "L4 24 GB", "ada", "ad104", "L4", "L4-PCIe-24GB", row="L4 24GB"),
     _nvidia("l40", "L40 48 GB", "ada", "ad102", "L40", row="L40 48GB"),
     _nvidia("l40s", "L40S 48 GB", "ada", "ad102", "L40S", row="L40S 48GB"),
@@ -194,7 +194,8 @@ DEVICES: tuple[Device, ...] = (
     Device("intel-gaudi2", "npu", "Intel Gaudi 2", "habana", "gaudi2", "gaudi2", "Gaudi2", ("Intel Gaudi2",)),
     Device("intel-gaudi3", "npu", "Intel Gaudi 3", "habana", "gaudi3", "gaudi3", "Gaudi3"),
     Device("intel-goya", "npu", "Intel Goya", "habana", "goya", "goya", published_as=("Goya",)),
-    _qualcomm("standard", "Standard", "PCIe/HHHL Standard", "PCIe HHHL", row="Cloud AI 100 Standard (PCIe)"),
+    _qualcomm("standard", "Standard", "PCIe/HHHL Standard", row="Cloud AI 100 Standard (PCIe)"),
+    _qualcomm("hhhl", "PCIe HHHL (2021)", "PCIe HHHL"),  # of rounds v1.0 and v1.1, which do not say which card it is
     _qualcomm("pro", "Pro", "PCIe/HHHL Pro", row="Cloud AI 100 Pro (PCIe)"),
     _qualcomm("lite", "Lite", "PCIe/HHHL Lite", row="Cloud AI 100 Lite (PCIe)"),
     _qualcomm("ultra", "Ultra", row="Cloud AI 100 Ultra"),

@@ -1,0 +1,116 @@
+"""When not to project: what a device lacks, what nobody published, what no back-test speaks of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from leptonbench.errors import UsageError
+from leptonbench.projection.anchors import Own, Support, Table
+from leptonbench.projection.backtest import Claim, claim_for
+from leptonbench.projection.results import Column
+from leptonbench.registry import unknown
+from leptonbench.schema import AcceleratorSpec, Scenario
+
+RANGE = 1.5  # how far beyond the published devices' figures a device may lie (judgement: a clock bin, not a generation)
+
+
+def check_column(table: Table, device: str, column: Column) -> None:
+    """Refuse a benchmark that nobody published, or not in this scenario, or only on the device itself.
+
+    Raises:
+        UsageError: With what is published instead.
+    """
+    benchmarks = sorted({one.column.benchmark for one in table.observations})
+    if column.benchmark not in benchmarks:
+        raise unknown("benchmark", column.benchmark, benchmarks)
+    if table.has(column, besides=device):
+        return
+    there = {one.column.scenario for one in table.observations if one.column.benchmark == column.benchmark}
+    scenarios = [one.value for one in Scenario if one in there and one is not column.scenario]
+    raise UsageError(
+        f"`{column.benchmark}` cannot be projected to `{device}` in scenario `{column.scenario.value}`",
+        cause=f"none of the {len({one.device for one in table.observations})} other devices considered published it",
+        hint=f"published of it: {', '.join(scenarios)}" if scenarios else "leave `--from` out, or name more devices",
+    )
+
+
+def check_precision(table: Table, device: str, spec: AcceleratorSpec, column: Column, asked: str | None) -> None:
+    """Refuse a precision that the device lacks, or in which the benchmark was not published.
+
+    Raises:
+        UsageError: Naming the precision.
+    """
+    published = table.precisions.get(column.benchmark, "")
+    if asked and asked != published:
+        raise UsageError(
+            f"`{column.benchmark}` cannot be projected at `{asked}`",
+            cause=f"its published results are {published or 'of no stated precision'}",
+            hint=f"`--precision {published}`, or leave it out" if published else "leave `--precision` out",
+        )
+    if published and published in spec.lacks:
+        runs = sorted(spec.peak_ops_per_s)
+        raise UsageError(
+            f"`{device}` has no {published} arithmetic, and `{column.benchmark}` was published in it",
+            cause=f"its profile lists {', '.join(runs) or 'no precision'}, and that it lacks {', '.join(spec.lacks)}",
+            hint="choose a benchmark published in another precision, or another device",
+        )
+
+
+def check_size(table: Table, device: str, column: Column) -> None:
+    """Refuse a device without results of its own whose figures are unknown, or far from those of any that has some.
+
+    Raises:
+        UsageError: Naming what is missing or out of range.
+    """
+    if any(one.device == device for one in table.observations):
+        return
+    asked = table.point(device, column)
+    size = asked.traits.size(asked.precision)
+    if size is None:
+        raise UsageError(
+            f"`{device}` cannot be projected",
+            cause="it published no result, and its profile lacks memory bandwidth or peak arithmetic in "
+            f"{asked.precision or 'any precision'}",
+            hint=f"add both, with their sources, to the profile `{device}.yaml`",
+        )
+    sizes = [one.traits.size(one.precision) for one in table.points if one.column == column]
+    known = [one for one in sizes if one is not None]
+    for index, (name, unit) in enumerate((("peak arithmetic", "TOP/s"), ("memory bandwidth", "TB/s"))):
+        values = [one[index] for one in known]
+        if not values:
+            raise _unsized(device, column)
+        low, high = min(values) - math.log(RANGE), max(values) + math.log(RANGE)
+        if not low <= size[index] <= high:
+            raise UsageError(
+                f"`{device}` is out of range for `{column.benchmark}`",
+                cause=f"its {name} is {math.exp(size[index]) / 1e12:.3g} {unit}, and projections reach from "
+                f"{math.exp(low) / 1e12:.3g} to {math.exp(high) / 1e12:.3g}, {RANGE:g}x beyond what published it",
+                hint="a result that it published in any benchmark would anchor it",
+            )
+
+
+def _unsized(device: str, column: Column) -> UsageError:
+    return UsageError(
+        f"`{device}` cannot be projected in `{column.benchmark}`",
+        cause="it published no result, and of the devices that published this one no figures are known",
+        hint="name other devices by `--from`, or leave it out",
+    )
+
+
+def check_claim(stands: Support, claims: Sequence[Claim], device: str, column: Column) -> Claim:
+    """Return the back-test error of what a projection stands on.
+
+    Raises:
+        UsageError: If there are too few back-tests that stood on the same: a number without an error is none.
+    """
+    claim = claim_for(stands, claims)
+    if claim is None:
+        kind = "latency" if stands.by_latency else "throughput"
+        own = "no result of its own" if stands.own is Own.NOTHING else f"{stands.own.value} of its own"
+        raise UsageError(
+            f"`{column.benchmark}` cannot be projected to `{device}` with a known error",
+            cause=f"it would stand on {own} and on {stands.kin.value}, in {kind}; too few back-tests do",
+            hint="choose a benchmark that a relative of the device published",
+        )
+    return claim
