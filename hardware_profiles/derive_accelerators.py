@@ -1,6 +1,6 @@
-"""Write the profiles of GPUs, TPUs, NPUs and FPGA cards from the published figures.
+"""Write the profiles of GPUs, TPUs and NPUs from the published figures.
 
-Run `python hardware_profiles/derive_accelerators.py` to write `gpu/ tpu/ npu/ fpga/*.yaml`; a test compares them with
+Run `python hardware_profiles/derive_accelerators.py` to write `gpu/ tpu/ npu/*.yaml`; a test compares them with
 what this would write. The figures are the rows of `published/accelerator_specs.csv`, each with its sources. Which
 devices share a chip or an architecture, and under which names they published MLPerf results, is said here.
 """
@@ -238,31 +238,6 @@ DEVICES: tuple[Device, ...] = (
         "untether-speedai240", "npu", "Untether speedAI240 Slim", "untether", "speedai", "speedai240", "speedAI240 Slim"
     ),
     Device("neuchips-n3000", "npu", "Neuchips RecAccel N3000", "neuchips", "recaccel", "n3000", "RecAccel N3000"),
-    Device(
-        "amd-alveo-u250",
-        "fpga",
-        "AMD Alveo U250",
-        "amd",
-        "ultrascale",
-        "xcu250",
-        "Alveo U250",
-        ("Xilinx Alveo U250",),
-        lacks=("bf16", "fp8"),
-    ),
-    Device("amd-alveo-u50", "fpga", "AMD Alveo U50", "amd", "ultrascale", "xcu50", "Alveo U50", lacks=("bf16", "fp8")),
-    Device(
-        "amd-vck5000",
-        "fpga",
-        "AMD VCK5000",
-        "amd",
-        "versal",
-        "xcvc1902",
-        "VCK5000 (Versal AI Core)",
-        ("Xilinx VCK5000", "xilinx_vck5000_v4e"),
-    ),
-    Device("amd-alveo-v70", "fpga", "AMD Alveo V70", "amd", "versal", "xcv70", "Alveo V70"),
-    Device("amd-vu9p", "fpga", "AMD VU9P (AWS F1)", "amd", "ultrascale", "xcvu9p", "VU9P (AWS F1)"),
-    Device("amd-vu47p", "fpga", "AMD VU47P (AWS F2)", "amd", "ultrascale", "xcvu47p", "VU47P HBM (AWS F2)"),
 )
 
 

@@ -11,13 +11,20 @@ from leptonbench.cli.options import AsJson
 from leptonbench.errors import EXIT_OK, UsageError
 
 if TYPE_CHECKING:
-    from leptonbench.projector import Projection
+    from leptonbench.projector.benchmark import Projection
     from leptonbench.schema import Scenario
 
 
 def project(
     device: Annotated[list[str], typer.Option(metavar="NAME", help="The device; repeatable, or separated by commas.")],
     benchmark: Annotated[str | None, typer.Option(metavar="NAME", help="A published benchmark: resnet50.")] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Project a stored run's throughput instead, and add it to the run."),
+    ] = None,
+    measured_on: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The device that the run measured; default: what it says.")
+    ] = None,
     scenario: Annotated[str, typer.Option(metavar="NAME", help="Of the benchmark.")] = "offline",
     anchors: Annotated[
         list[str] | None,
@@ -33,11 +40,16 @@ def project(
     Every figure is of one device, and comes with the error that the same method had on results that are published.
     """
     from leptonbench.cli.run import split
-    from leptonbench.projector import project_benchmark
+    from leptonbench.projector.benchmark import project_benchmark
     from leptonbench.schema import SCHEMA_VERSION
 
-    if benchmark is None:
-        raise UsageError("nothing to project was named", hint="name a published benchmark: `--benchmark resnet50`")
+    if (benchmark is None) == (run is None):
+        raise UsageError(
+            "a projection is of one thing" if run else "nothing to project was named",
+            hint="name a published benchmark by `--benchmark resnet50`, or a stored run by `--run`",
+        )
+    if run is not None:
+        return _project_run(run, split(device), measured_on, as_json=as_json)
     kind = _scenario(scenario)
     found = [
         project_benchmark(name, benchmark, kind, anchors=split(anchors), precision=precision) for name in split(device)
@@ -47,6 +59,28 @@ def project(
     else:
         for one in found:
             _show(one)
+    return EXIT_OK
+
+
+def _project_run(name: str, devices: tuple[str, ...], measured_on: str | None, *, as_json: bool) -> int:
+    """Project a run's cells, add the records to the run, and show them."""
+    from leptonbench.cli.wording import overview
+    from leptonbench.projector.cells import add_to_run
+    from leptonbench.schema import SCHEMA_VERSION
+    from leptonbench.store import RunStore, find_run
+
+    with RunStore.open(find_run(name), writable=True) as store:
+        found = add_to_run(store, devices, measured_on=measured_on)
+        where = store.path
+    if as_json:
+        records = [one.model_dump(mode="json", exclude_none=True) for one in found.records]
+        console.document({"schema_version": SCHEMA_VERSION, "run": str(where), "left": found.left, "records": records})
+        return EXIT_OK
+    columns, rows = overview(found.records)
+    console.table(columns, rows)
+    for why, count in found.left.items():
+        console.say(f"not projected: {count} cells, {why}")
+    console.say(f"added to {where}; `leptonbench report {where}` shows them beside what was measured")
     return EXIT_OK
 
 

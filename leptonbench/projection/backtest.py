@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from leptonbench.projection.anchors import Kin, Own, Support, Table, support
-from leptonbench.projection.model import Point, Variances, held_out
+from leptonbench.projection.model import Point, Variances, held_out, predict
 from leptonbench.schema.quantity import Frozen
 
 COVERED = 0.90  # share of the back-tests that a projection's interval covers
@@ -23,6 +23,7 @@ class Trial(NamedTuple):
 
     Attributes:
         log_error: Logarithm of projected over published.
+        anchor: The one other device that was known, where it was one.
     """
 
     device: str
@@ -30,6 +31,7 @@ class Trial(NamedTuple):
     scenario: str
     support: Support
     log_error: float
+    anchor: str = ""
 
     @property
     def error(self) -> float:
@@ -69,6 +71,7 @@ class BackTest(Frozen):
         variances: The fitted constants by name.
         claims: Errors of projections from all other devices.
         pairs: Errors of projections from one other device.
+        cells: Errors of projections of a model that one other device alone ran.
     """
 
     date: str
@@ -76,6 +79,7 @@ class BackTest(Frozen):
     variances: dict[str, float]
     claims: tuple[Claim, ...]
     pairs: tuple[Claim, ...]
+    cells: tuple[Claim, ...] = ()
 
     @property
     def constants(self) -> Variances:
@@ -115,8 +119,7 @@ def _trials(table: Table, block: Sequence[int], errors: Iterable[float]) -> Iter
     for index, error in zip(block, errors, strict=True):
         point = table.points[index]
         if point.column in columns and supported(table, point, rest):
-            column = point.column
-            yield Trial(point.device, column.benchmark, column.scenario.value, support(point, rest), float(error))
+            yield _trial(point, support(point, rest), float(error))
 
 
 def supported(table: Table, point: Point, rest: Sequence[Point]) -> bool:
@@ -124,7 +127,7 @@ def supported(table: Table, point: Point, rest: Sequence[Point]) -> bool:
     if any(one.device == point.device for one in rest):
         return True
     sized = any(one.column == point.column and one.traits.size(one.precision) for one in rest)
-    return sized and point.traits.size(point.precision) is not None
+    return sized and point.traits.stated(point.precision)
 
 
 def pairs(table: Table) -> list[Trial]:
@@ -158,17 +161,50 @@ def _pair(table: Table, ours: Sequence[int], theirs: Sequence[int]) -> Iterator[
     points = [table.points[index] for index in both]
     errors = held_out(points, table.log_rates[both], blocks, table.variances)
     for block, error in zip(blocks, errors, strict=True):
-        yield from _trials(small, block, error)
+        yield from (trial._replace(anchor=table.points[theirs[0]].device) for trial in _trials(small, block, error))
+
+
+def measured_elsewhere(table: Table) -> list[Trial]:
+    """Project every model as if one device alone had run it, to every other device that did and ran others, too.
+
+    It is what a buyer does who measured a model of their own on one device: all that is published of other models
+    helps. Throughput only.
+    """
+    found: list[Trial] = []
+    for source, family in sorted({(one.device, one.column.family) for one in table.points}):
+        known = [i for i, one in enumerate(table.points) if one.device == source or one.column.family != family]
+        points = [table.points[index] for index in known]
+        columns, devices = {one.column for one in points}, {one.device for one in points}
+        asked = [
+            index
+            for index, one in enumerate(table.points)
+            if one.device != source and one.column.family == family and one.column in columns and one.device in devices
+        ]
+        asked = [index for index in asked if not table.points[index].column.by_latency]
+        if asked:
+            targets = [table.points[index] for index in asked]
+            means = [one.mean for one in predict(points, table.log_rates[known], targets, table.variances)]
+            found += [
+                _trial(point, support(point, points), mean - float(table.log_rates[index]), anchor=source)
+                for index, point, mean in zip(asked, targets, means, strict=True)
+            ]
+    return found
+
+
+def _trial(point: Point, stands: Support, log_error: float, *, anchor: str = "") -> Trial:
+    column = point.column
+    return Trial(point.device, column.benchmark, column.scenario.value, stands, log_error, anchor)
 
 
 def claims(trials: Iterable[Trial]) -> list[Claim]:
     """Return the errors by what the projections stood on, and over any kin, where there are enough of them."""
-    groups: dict[tuple[str, str, bool], dict[tuple[str, str, str, str], Trial]] = defaultdict(dict)
+    groups: dict[tuple[str, str, bool], dict[Hashable, Trial]] = defaultdict(dict)
     for trial in trials:
         own, kin, latency = trial.support
         for named in (kin.value, ""):
             # One result may be hidden in several ways and stand on the same each time: it counts once.
-            groups[own.value, named, latency].setdefault((trial.device, trial.benchmark, trial.scenario, kin), trial)
+            place = (trial.device, trial.benchmark, trial.scenario, trial.anchor, kin)
+            groups[own.value, named, latency].setdefault(place, trial)
     order = {value: place for place, value in enumerate([*(one.value for one in Own), *(one.value for one in Kin), ""])}
     return [
         summarise(list(group.values()), own=own, kin=kin, by_latency=latency)
@@ -220,7 +256,5 @@ def ratio_trials(table: Table, method: str) -> list[Trial]:
             peak, bandwidth = ours[0] - theirs[0], ours[1] - theirs[1]
             ratio = {"peak": peak, "bandwidth": bandwidth, "root of both": (peak + bandwidth) / 2}[method]
             error = float(table.log_rates[right] + ratio - table.log_rates[left])
-            column = target.column
-            stands = support(target, [anchor])
-            found.append(Trial(target.device, column.benchmark, column.scenario.value, stands, error))
+            found.append(_trial(target, support(target, [anchor]), error, anchor=anchor.device))
     return found

@@ -12,6 +12,7 @@ A device's size has a mean of peak arithmetic and bandwidth, so that devices wit
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from leptonbench.projection.results import Column
 _FLAT = 100.0  # variance of what the data alone decide: a factor of e^10 either way
 _HALF, _HALF_VARIANCE = 0.5, 0.25**2  # a rate goes as the root of peak times bandwidth, give or take
 
+_BITS = {"int8": 8, "fp16": 16, "bf16": 16, "fp8": 8}  # in the order in which one stands in for another
 _ORIGIN = (np.log(1e14), np.log(5e11))  # where slopes turn: 100 TOP/s and 500 GB/s, a card in the middle
 
 Array = NDArray[np.float64]
@@ -42,10 +44,25 @@ class Traits(NamedTuple):
     log_peak: dict[str, float]
     log_bandwidth: float | None
 
+    def stated(self, precision: str) -> bool:
+        """Tell whether both figures are published at this very precision."""
+        return precision in self.log_peak and self.log_bandwidth is not None
+
     def size(self, precision: str) -> tuple[float, float] | None:
-        """Return log peak and log bandwidth, or `None` unless both are published."""
-        peak = self.log_peak.get(precision)
-        return None if peak is None or self.log_bandwidth is None else (peak, self.log_bandwidth)
+        """Return log peak and log bandwidth, or `None` without figures.
+
+        Where the peak is published in another precision alone, it is taken as twice as much in 8 bits as in 16. That
+        keeps a device's results comparable with each other; what has no result of its own needs the stated figure.
+        """
+        if self.log_bandwidth is None:
+            return None
+        if precision in self.log_peak:
+            return self.log_peak[precision], self.log_bandwidth
+        other = next((name for name in _BITS if name in self.log_peak), None)
+        if other is None:
+            return None
+        narrower = math.log2(_BITS[other] / _BITS.get(precision, 16))
+        return self.log_peak[other] + narrower * math.log(2), self.log_bandwidth
 
 
 class Point(NamedTuple):

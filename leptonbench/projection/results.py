@@ -27,6 +27,7 @@ SAMPLES_PER_QUERY = {Scenario.SINGLE_STREAM: 1, Scenario.MULTI_STREAM: 8}  # of 
 LATENCY_PERCENTILE = {Scenario.SINGLE_STREAM: 0.90, Scenario.MULTI_STREAM: 0.99}
 _GENERIC_ENGINE = re.compile(r"onnx ?runtime|vllm|metal", re.IGNORECASE)
 _DEFERRED = "mean>p99"  # a server result that puts its slowest queries off to the end: not a rate one can buy for
+_NO_DEVICE = "CPU-only"
 _CAPPED = "MaxQ"  # run below the device's own power limit, for most answers a joule
 _ACCURACY = re.compile(r"-99(\.9)?$")
 PRECISIONS = ("int8", "fp8", "bf16", "fp16", "fp32")
@@ -92,17 +93,22 @@ class Left(NamedTuple):
     counts: dict[str, int]
 
 
-def parse_rows(rows: Iterable[Mapping[str, str]], names: Mapping[str, str]) -> tuple[list[Submission], Left]:
+def parse_rows(
+    rows: Iterable[Mapping[str, str]], names: Mapping[str, str], processors: Mapping[str, str] | None = None
+) -> tuple[list[Submission], Left]:
     """Return the results that may be compared, and why the others may not.
 
     Args:
         rows: Of `hardware_profiles/published/mlperf_published.csv`.
         names: Device by its published name.
+        processors: CPU by a part of its published name; its rates are of one core.
     """
     found: list[Submission] = []
     left: dict[str, int] = defaultdict(int)
     for row in rows:
-        device = names.get(row["accelerator"])
+        device = (
+            _processor(row, processors or {}) if row["accelerator"] == _NO_DEVICE else names.get(row["accelerator"])
+        )
         reason = _unusable(row, device)
         if reason or device is None:
             left[reason] += 1
@@ -114,10 +120,17 @@ def parse_rows(rows: Iterable[Mapping[str, str]], names: Mapping[str, str]) -> t
     return found, Left(dict(left))
 
 
+def _processor(row: Mapping[str, str], processors: Mapping[str, str]) -> str | None:
+    """Return the CPU of a machine without accelerators, where its cores are counted."""
+    name = row["host_processor"].upper()
+    found = next((device for part, device in processors.items() if part.upper() in name), None)
+    return found if row["host_cores_per_processor"].isdecimal() and row["unit"] in _RATES else None
+
+
 def _unusable(row: Mapping[str, str], device: str | None) -> str:
     """Return why a row is not used, or nothing."""
     if device is None:
-        return "no profile of the device (CPUs, slices of a card, virtual cards, phones)"
+        return "no profile of the device (a slice of a card, a virtual card, a phone, a CPU without its cores)"
     if row["division"] != "closed":
         return "not of the closed division"
     if row["unit"] not in (*_RATES, _SINGLE_STREAM, _MULTI_STREAM):
@@ -135,7 +148,10 @@ def _rate_per_s(row: Mapping[str, str], scenario: Scenario) -> float:
     result = float(row["result"])
     if scenario in SAMPLES_PER_QUERY:  # one device answers one stream, however many the machine holds
         return SAMPLES_PER_QUERY[scenario] / (result / 1e3)
-    return result / (int(row["accelerators_per_node"]) * int(row["nodes"] or 1))
+    nodes = int(row["nodes"] or 1)
+    if row["accelerator"] == _NO_DEVICE:
+        return result / (nodes * int(row["host_processors_per_node"]) * int(row["host_cores_per_processor"]))
+    return result / (nodes * int(row["accelerators_per_node"]))
 
 
 def typical(submissions: Iterable[Submission]) -> list[Observation]:

@@ -48,12 +48,21 @@ def check_precision(table: Table, device: str, spec: AcceleratorSpec, column: Co
             cause=f"its published results are {published or 'of no stated precision'}",
             hint=f"`--precision {published}`, or leave it out" if published else "leave `--precision` out",
         )
-    if published and published in spec.lacks:
+    check_lacks(device, spec, published)
+
+
+def check_lacks(device: str, spec: AcceleratorSpec, precision: str) -> None:
+    """Refuse a precision that the device has no arithmetic for.
+
+    Raises:
+        UsageError: Naming what it has.
+    """
+    if precision and precision in spec.lacks:
         runs = sorted(spec.peak_ops_per_s)
         raise UsageError(
-            f"`{device}` has no {published} arithmetic, and `{column.benchmark}` was published in it",
+            f"`{device}` has no {precision} arithmetic",
             cause=f"its profile lists {', '.join(runs) or 'no precision'}, and that it lacks {', '.join(spec.lacks)}",
-            hint="choose a benchmark published in another precision, or another device",
+            hint="choose what was published or measured in another precision, or another device",
         )
 
 
@@ -67,7 +76,7 @@ def check_size(table: Table, device: str, column: Column) -> None:
         return
     asked = table.point(device, column)
     size = asked.traits.size(asked.precision)
-    if size is None:
+    if size is None or not asked.traits.stated(asked.precision):
         raise UsageError(
             f"`{device}` cannot be projected",
             cause="it published no result, and its profile lacks memory bandwidth or peak arithmetic in "

@@ -164,11 +164,16 @@ class VariantSpec(Frozen):
 
 
 class CpuMatch(Frozen):
-    """Which CPUs a profile describes, by the numbers CPUID gives (names may be masked in a VM)."""
+    """Which CPUs a profile describes, by the numbers CPUID gives (names may be masked in a VM).
+
+    Attributes:
+        published_as: Parts of the names under which they published MLPerf results.
+    """
 
     vendor: str
     family: int
     models: tuple[int, ...]
+    published_as: tuple[str, ...] = ()
 
 
 class CloudPrice(Frozen):

@@ -1,33 +1,20 @@
-"""Projections to hardware that is not here: reads what is published, asks `projection`, words what came out."""
+"""A published benchmark on a device that is not here, worded with all that it stands on."""
 
 from __future__ import annotations
 
-import csv
-import functools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from leptonbench.catalog import DEVICE_KINDS, load_profiles, load_yaml
 from leptonbench.errors import UsageError
-from leptonbench.paths import data_root
 from leptonbench.projection.anchors import Input, Own, Projected, Table, project
-from leptonbench.projection.backtest import COVERED, BackTest, Claim
-from leptonbench.projection.model import Traits, Variances
-from leptonbench.projection.results import (
-    LATENCY_PERCENTILE,
-    SAMPLES_PER_QUERY,
-    Column,
-    Observation,
-    parse_rows,
-    typical,
-)
+from leptonbench.projection.backtest import COVERED, Claim
+from leptonbench.projection.results import LATENCY_PERCENTILE, SAMPLES_PER_QUERY, Column, Observation
 from leptonbench.projection.support import check_claim, check_column, check_precision, check_size
+from leptonbench.projector.published import accelerators, back_test, published_table, spec_of
 from leptonbench.registry import unknown
-from leptonbench.schema import AcceleratorSpec, DeviceProfile, Provenance, Quantity, Scenario
+from leptonbench.schema import DeviceProfile, Provenance, Quantity, Scenario
 
-BACK_TEST = "projection.yaml"
 _SHOWN = 8  # inputs by weight; the rest are counted
 
 
@@ -80,66 +67,6 @@ def _input_json(one: Input) -> dict[str, Any]:
         "rounds": sorted({submission.round for submission in observation.submissions}),
         "sources": [submission.source for submission in observation.submissions],
     }
-
-
-@functools.cache
-def accelerators() -> dict[str, DeviceProfile]:
-    """Return every profile that says what is published of an accelerator, by name."""
-    profiles = (profile for kind in DEVICE_KINDS for profile in load_profiles(kind))
-    return {profile.name: profile for profile in profiles if profile.accelerator is not None}
-
-
-@functools.cache
-def back_test() -> BackTest:
-    """Return the fitted constants and the back-test errors that came with them.
-
-    Raises:
-        UsageError: If the file is wrong.
-    """
-    return load_yaml(data_root() / "hardware_profiles" / "published" / BACK_TEST, BackTest)
-
-
-def published_observations() -> tuple[Observation, ...]:
-    """Return what devices typically do by their published results."""
-    names = {name: one.name for one in accelerators().values() for name in spec_of(one).published_as}
-    path = data_root() / "hardware_profiles" / "published" / "mlperf_published.csv"
-    with path.open(encoding="utf-8", newline="") as file:
-        submissions, _ = parse_rows(csv.DictReader(file), names)
-    return tuple(typical(submissions))
-
-
-@functools.cache
-def published_table() -> Table:
-    """Return what is published, as the model reads it."""
-    return table_of(published_observations(), back_test().constants)
-
-
-def table_of(observations: Sequence[Observation], constants: Variances) -> Table:
-    """Return a table of some observations under some constants."""
-    traits = {name: _traits(spec_of(profile)) for name, profile in accelerators().items()}
-    return Table(tuple(observations), traits, constants)
-
-
-def spec_of(profile: DeviceProfile) -> AcceleratorSpec:
-    """Return what is published of an accelerator.
-
-    Raises:
-        UsageError: If the profile is of something else.
-    """
-    if profile.accelerator is None:
-        raise UsageError(f"`{profile.name}` is no accelerator", hint="see `leptonbench list devices`")
-    return profile.accelerator
-
-
-def _traits(spec: AcceleratorSpec) -> Traits:
-    bandwidth = spec.memory_bytes_per_s
-    return Traits(
-        vendor=spec.vendor,
-        architecture=spec.architecture,
-        chip=spec.chip,
-        log_peak={name: math.log(fact.value) for name, fact in spec.peak_ops_per_s.items()},
-        log_bandwidth=None if bandwidth is None else math.log(bandwidth.value),
-    )
 
 
 def project_benchmark(

@@ -1,0 +1,253 @@
+"""A stored run's cells on devices that are not here: measured on one device, carried over by published results."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from leptonbench.catalog import load_profiles
+from leptonbench.cost.rate import Rate, ends, fact_provenance
+from leptonbench.cost.use import cost_per_million, utilisation
+from leptonbench.errors import UsageError
+from leptonbench.projection.anchors import Table, project
+from leptonbench.projection.backtest import COVERED
+from leptonbench.projection.results import Column, Observation, Submission
+from leptonbench.projection.support import check_claim, check_lacks
+from leptonbench.projector.published import accelerators, back_test, published_table, spec_of
+from leptonbench.registry import unknown
+from leptonbench.schema import (
+    METRICS,
+    AcceleratorSpec,
+    CellRecord,
+    CellSpec,
+    Notice,
+    Provenance,
+    Quantity,
+    RunManifest,
+    Scenario,
+    Status,
+    SuiteSpec,
+)
+from leptonbench.store import RunStore
+
+BACKEND = "projected"  # no engine of ours ran it: the device's own is what published results are of
+_THROUGHPUT = (Scenario.SERVER, Scenario.OFFLINE)
+_OF_THE_MODEL = ("model_size", "stored_size", "macs", "parameters")
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectedRun:
+    """What came of a run: records for other devices, and how many cells gave none, by reason."""
+
+    records: tuple[CellRecord, ...]
+    left: dict[str, int]
+
+
+def project_run(
+    manifest: RunManifest, records: Sequence[CellRecord], devices: Sequence[str], *, measured_on: str | None = None
+) -> ProjectedRun:
+    """Project a run's measured throughput to other devices.
+
+    Args:
+        manifest: Of the run.
+        records: Of its cells.
+        devices: Names of profiles with published results.
+        measured_on: The device that the run measured; by default what its records say.
+
+    Raises:
+        UsageError: If the measured device or a projected one published no result, or no cell can be projected.
+    """
+    table = published_table(cpus=True)
+    source, units = _source(manifest, table, measured_on)
+    for device in devices:
+        _check_device(table, device)
+    precisions = {variant.name: variant.precision for variant in manifest.variants}
+    found: list[CellRecord] = []
+    left: Counter[str] = Counter()
+    for record in records:
+        why = _unusable(record, precisions.get(record.cell.variant, ""), table)
+        if why:
+            left[why] += 1
+            continue
+        share = units if units is not None else _cores(record.cell, manifest)
+        for device in devices:
+            precision = precisions[record.cell.variant]
+            check_lacks(device, spec_of(accelerators()[device]), precision)
+            found.append(
+                _projected(table, record, manifest.suite, precision, source=source, units=share, device=device)
+            )
+    if not found:
+        reasons = "; ".join(f"{count} cells: {why}" for why, count in left.items()) or "the run has no cells"
+        raise UsageError(
+            f"no cell of run `{manifest.run_id}` can be projected",
+            cause=reasons,
+            hint="measure int8 or fp16 variants in scenario `offline` or `server`",
+        )
+    return ProjectedRun(tuple(found), dict(left))
+
+
+def add_to_run(store: RunStore, devices: Sequence[str], *, measured_on: str | None = None) -> ProjectedRun:
+    """Project a stored run's cells and write the records into its folder, in place of earlier projections.
+
+    Raises:
+        UsageError: As `project_run` does.
+        StorageError: If the run cannot be written.
+    """
+    manifest = store.manifest
+    found = project_run(manifest, store.records(), devices, measured_on=measured_on)
+    for record in found.records:
+        store.write_record(record)
+    known = {one.name for one in manifest.devices}
+    planned = {cell.key for cell in manifest.cells}
+    store.update(
+        devices=(*manifest.devices, *(accelerators()[name] for name in devices if name not in known)),
+        cells=(*manifest.cells, *(one.cell for one in found.records if one.cell.key not in planned)),
+    )
+    return found
+
+
+def _source(manifest: RunManifest, table: Table, measured_on: str | None) -> tuple[str, float | None]:
+    """Return the table's name of the device that was measured, and how many of it; `None` counts a cell's cores."""
+    there = {one.device for one in table.observations}
+    if measured_on is not None:
+        if measured_on not in table.traits:
+            raise unknown("device", measured_on, sorted(there))
+        name = measured_on
+    else:
+        name = _matched(manifest)
+    if name not in there:
+        raise UsageError(
+            f"run `{manifest.run_id}` cannot be projected to other devices",
+            cause=f"it was measured on `{name}`, which published no result that would tie it to others",
+            hint="measure on a device that did, such as a reference run on a GPU, and say so by `--measured-on`",
+        )
+    return name, None if table.traits[name].vendor == "cpu" else 1.0
+
+
+def _matched(manifest: RunManifest) -> str:
+    """Return the profile of the measured device: a run calls the machine's own CPU `host-cpu`."""
+    device = manifest.devices[0]
+    profiles = load_profiles("cpu")
+    return next((one.name for one in profiles if one.match is not None and one.match == device.match), device.name)
+
+
+def _check_device(table: Table, device: str) -> None:
+    if device not in accelerators():
+        raise unknown("device", device, accelerators())
+    if not any(one.device == device for one in table.observations):
+        raise UsageError(
+            f"no cell can be projected to `{device}`",
+            cause="it published no result, and no back-test speaks of a model of one's own on such a device",
+            hint=f"`leptonbench project --benchmark resnet50 --device {device}` projects published benchmarks",
+        )
+
+
+def _unusable(record: CellRecord, precision: str, table: Table) -> str:
+    """Return why a cell cannot be projected, or nothing."""
+    throughput = record.metrics.get("throughput")
+    if record.cell.backend == BACKEND:
+        return "projected already"
+    if record.status is not Status.OK or throughput is None or not throughput.value:
+        return "no throughput was measured"
+    if record.cell.scenario not in _THROUGHPUT:
+        return "latency of one's own model on another device has no back-test"
+    if precision not in set(table.precisions.values()):
+        return f"nobody published results in {precision or 'its precision'}"
+    return ""
+
+
+def _cores(cell: CellSpec, manifest: RunManifest) -> float:
+    """Return how many physical cores a cell used."""
+    identity = manifest.fingerprint.identity
+    logical = min(cell.threads * cell.instances, identity.logical_cores)
+    return logical * (identity.physical_cores or identity.logical_cores) / identity.logical_cores
+
+
+def _projected(
+    table: Table, record: CellRecord, suite: SuiteSpec, precision: str, *, source: str, units: float, device: str
+) -> CellRecord:
+    measured = record.metrics["throughput"]
+    value = measured.value or 0.0
+    cell = record.cell
+    column = Column(f"{cell.workload} {cell.variant}", cell.scenario)
+    submission = Submission(source, column, value / units, precision, "", "", "measured")
+    own = Observation(source, column, math.log(value / units), (submission,))
+    with_own = Table((*table.observations, own), table.traits, table.variances)
+    found = project(with_own, device, column)
+    claim = check_claim(found.support, back_test().cells, device, column)
+    ratio = found.rate_per_s / value
+    low, high = (
+        value if measured.low is None else measured.low,
+        value if measured.high is None else measured.high,
+    )
+    where = f"{units:g} cores of {source}" if table.traits[source].vendor == "cpu" else source
+    throughput = Quantity(
+        value=found.rate_per_s,
+        unit="1/s",
+        low=low * ratio / claim.factor,
+        high=high * ratio * claim.factor,
+        n=claim.n,
+        confidence=COVERED,
+        provenance=Provenance.PROJECTED,
+        method=f"measured on {where}, carried to one {device} by published MLPerf results (mixed model); interval: "
+        f"{COVERED:.0%} of {claim.n} back-tests on the same support; "
+        f"mean absolute error {claim.mean_abs_error:.0%}",
+    )
+    metrics = {"throughput": throughput, **_carried(record), **_price(device, throughput, suite, cell.scenario)}
+    return CellRecord(
+        cell=cell.model_copy(update={"backend": BACKEND, "device": device, "threads": 1, "instances": 1}),
+        status=Status.OK,
+        metrics={tag: metrics[tag] for tag in METRICS if tag in metrics},
+        artifact=record.artifact,
+        warnings=(_notice(source, device),),
+        meets_quality=record.meets_quality,
+    )
+
+
+def _carried(record: CellRecord) -> dict[str, Quantity]:
+    """Return what belongs to the model; its quality on another engine is assumed to be the same."""
+    kept = {tag: record.metrics[tag] for tag in _OF_THE_MODEL if tag in record.metrics}
+    quality = record.metrics.get("quality")
+    if quality is not None and quality.value is not None:
+        method = f"measured on {record.cell.backend}; assumed to be the same on another engine"
+        kept["quality"] = quality.model_copy(update={"provenance": Provenance.ASSUMED, "method": method})
+    return kept
+
+
+def _price(device: str, throughput: Quantity, suite: SuiteSpec, scenario: Scenario) -> dict[str, Quantity]:
+    spec = spec_of(accelerators()[device])
+    rate = rented_device(spec)
+    if rate is None:
+        return {"cost_per_million": Quantity.null("USD", f"the profile `{device}` has no on-demand price")}
+    cost = cost_per_million(rate, throughput, utilisation=utilisation(suite.demand, always_on=False))
+    unchecked = "; no latency target checked"
+    if cost.method:
+        cost = cost.model_copy(update={"method": f"{cost.method}{unchecked}"})
+    return {"cost_per_million": cost}
+
+
+def rented_device(spec: AcceleratorSpec) -> Rate | None:
+    """Return the on-demand price per hour of one device's share of an instance: the first offer, spanned by all."""
+    offers = [one for one in spec.offers if one.terms == "on-demand"]
+    if not offers:
+        return None
+    first = offers[0]
+    spans = [end / one.devices for one in offers for end in ends(one.price_per_hour)]
+    return Rate(
+        value=first.price_per_hour.value / first.devices,
+        low=min(spans),
+        high=max(spans),
+        provenance=fact_provenance(first.price_per_hour),
+        method=f"on-demand price of {first.provider} {first.sku}, {first.region} / {first.devices} devices",
+        assumptions=(),
+    )
+
+
+def _notice(source: str, device: str) -> Notice:
+    return Notice(
+        code="projected",
+        message=f"not measured on {device}: carried over from {source}; latency and energy are unknown",
+        hint="measure it on the device before you buy many",
+    )
