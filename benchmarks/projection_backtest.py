@@ -48,6 +48,8 @@ GOAL_PERCENT = 11.0
 HEADLINE = "one model on a device"
 RELATED = (Kin.CHIP, Kin.ARCHITECTURE)
 _FOLDS = 5
+PAGE = ROOT / "docs" / "projection.md"
+BEGIN, END = "<!-- back-test: begin -->", "<!-- back-test: end -->"
 _STORED = ROOT / "hardware_profiles" / "published" / BACK_TEST
 
 
@@ -86,9 +88,43 @@ def keep(table: Table) -> None:
         pairs=tuple(claims(pairs(table))),
         cells=tuple(claims(measured_elsewhere(table_of(published_observations(cpus=True), table.variances)))),
     )
+    write_page(found)
     head = "# Written by `python -m benchmarks.projection_backtest --write`; docs/projection.md says what each is.\n"
     text = head + yaml.safe_dump(found.model_dump(mode="json"), sort_keys=False, width=120)
     write_atomically(_STORED, text.encode())
+
+
+def page_section(found: BackTest) -> str:
+    """Return the tables that docs/projection.md shows."""
+    lines = [f"Of {found.observations} results (device, benchmark and scenario); fitted {found.date}.", ""]
+    for title, some in (
+        ("From all published results", found.claims),
+        ("From one other device (`--from`)", found.pairs),
+        ("A model measured on one device alone (`--run`)", found.cells),
+    ):
+        lines += [
+            f"**{title}**",
+            "",
+            "| judged by | own results | nearest relative | n | mean | median | bias | 90 % within |",
+        ]
+        lines += ["|---|---|---|---|---|---|---|---|", *map(_page_row, some), ""]
+    lines += ["**Fitted constants**", "", "| constant | value |", "|---|---|"]
+    lines += [f"| `{name}` | {value:.4g} |" for name, value in found.variances.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _page_row(one: Claim) -> str:
+    kind = "latency" if one.by_latency else "throughput"
+    errors = f"{one.mean_abs_error:.1%} | {one.median_abs_error:.1%} | {one.bias:+.1%}"
+    return f"| {kind} | {one.own} | {one.kin or 'any'} | {one.n} | {errors} | x/÷ {one.factor:.2f} |"
+
+
+def write_page(found: BackTest) -> None:
+    """Put the tables between their marks in the page."""
+    text = PAGE.read_text(encoding="utf-8")
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    write_atomically(PAGE, f"{head}{BEGIN}\n{page_section(found)}{END}{tail}".encode())
 
 
 def all_of(trials: dict[str, list[Trial]]) -> list[Trial]:

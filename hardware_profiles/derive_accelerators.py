@@ -241,6 +241,34 @@ DEVICES: tuple[Device, ...] = (
 )
 
 
+# What NVML calls them; from memory, unverified.
+DRIVER_NAMES: dict[str, tuple[str, ...]] = {
+    "nvidia-v100-sxm2": ("Tesla V100-SXM2-16GB", "Tesla V100-SXM2-32GB"),
+    "nvidia-t4": ("Tesla T4",),
+    "nvidia-a2": ("NVIDIA A2",),
+    "nvidia-a10": ("NVIDIA A10",),
+    "nvidia-a10g": ("NVIDIA A10G",),
+    "nvidia-a16": ("NVIDIA A16",),
+    "nvidia-a30": ("NVIDIA A30",),
+    "nvidia-a40": ("NVIDIA A40",),
+    "nvidia-rtx-a5000": ("NVIDIA RTX A5000",),
+    "nvidia-rtx-a6000": ("NVIDIA RTX A6000",),
+    "nvidia-a100-sxm-40gb": ("NVIDIA A100-SXM4-40GB",),
+    "nvidia-a100-sxm-80gb": ("NVIDIA A100-SXM4-80GB",),
+    "nvidia-a100-pcie-40gb": ("NVIDIA A100-PCIE-40GB",),
+    "nvidia-a100-pcie-80gb": ("NVIDIA A100 80GB PCIe",),
+    "nvidia-l4": ("NVIDIA L4",),
+    "nvidia-l40": ("NVIDIA L40",),
+    "nvidia-l40s": ("NVIDIA L40S",),
+    "nvidia-rtx-4090": ("NVIDIA GeForce RTX 4090",),
+    "nvidia-h100-pcie": ("NVIDIA H100 PCIe",),
+    "nvidia-h100-sxm": ("NVIDIA H100 80GB HBM3",),
+    "nvidia-h100-nvl": ("NVIDIA H100 NVL",),
+    "nvidia-h200-sxm": ("NVIDIA H200",),
+    "nvidia-b200-sxm": ("NVIDIA B200",),
+}
+
+
 def read_rows() -> dict[str, dict[str, str]]:
     """Return the published figures by model."""
     with SPECS.open(encoding="utf-8", newline="") as file:
@@ -252,6 +280,8 @@ def profile(device: Device, row: dict[str, str] | None) -> dict[str, Any]:
     spec: dict[str, Any] = {"vendor": device.vendor, "architecture": device.architecture, "chip": device.chip}
     if device.published_as:
         spec["published_as"] = list(device.published_as)
+    if device.name in DRIVER_NAMES:
+        spec["driver_names"] = list(DRIVER_NAMES[device.name])
     if device.lacks:
         spec["lacks"] = list(device.lacks)
     if row is not None:

@@ -23,7 +23,8 @@ def project(
         typer.Option(metavar="RUN", help="Project a stored run's throughput instead, and add it to the run."),
     ] = None,
     measured_on: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The device that the run measured; default: what it says.")
+        str | None,
+        typer.Option(metavar="NAME", help="The accelerator that the run measured; default: what its driver says."),
     ] = None,
     scenario: Annotated[str, typer.Option(metavar="NAME", help="Of the benchmark.")] = "offline",
     anchors: Annotated[

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from leptonbench.catalog import load_profiles
 from leptonbench.cost.rate import Rate, ends, fact_provenance
 from leptonbench.cost.use import cost_per_million, utilisation
 from leptonbench.errors import UsageError
@@ -15,13 +15,14 @@ from leptonbench.projection.anchors import Table, project
 from leptonbench.projection.backtest import COVERED
 from leptonbench.projection.results import Column, Observation, Submission
 from leptonbench.projection.support import check_claim, check_lacks
-from leptonbench.projector.published import accelerators, back_test, published_table, spec_of
+from leptonbench.projector.published import accelerators, back_test, processors, published_table, spec_of
 from leptonbench.registry import unknown
 from leptonbench.schema import (
     METRICS,
     AcceleratorSpec,
     CellRecord,
     CellSpec,
+    DeviceProfile,
     Notice,
     Provenance,
     Quantity,
@@ -33,7 +34,9 @@ from leptonbench.schema import (
 from leptonbench.store import RunStore
 
 BACKEND = "projected"  # no engine of ours ran it: the device's own is what published results are of
+_HOST_CPU = "host-cpu"
 _THROUGHPUT = (Scenario.SERVER, Scenario.OFFLINE)
+_SLOWER = "another engine or device was the better one to project from: published results are of the fastest"
 _OF_THE_MODEL = ("model_size", "stored_size", "macs", "parameters")
 
 
@@ -54,38 +57,63 @@ def project_run(
         manifest: Of the run.
         records: Of its cells.
         devices: Names of profiles with published results.
-        measured_on: The device that the run measured; by default what its records say.
+        measured_on: The device that cells of an accelerator were measured on; by default what its driver called it.
 
     Raises:
-        UsageError: If the measured device or a projected one published no result, or no cell can be projected.
+        UsageError: If a projected device published no result or lacks a precision, or no cell can be projected.
     """
     table = published_table(cpus=True)
-    source, units = _source(manifest, table, measured_on)
-    for device in devices:
-        _check_device(table, device)
+    check_devices(devices)
+    if measured_on is not None and measured_on not in table.traits:
+        raise unknown("device", measured_on, sorted(table.traits))
     precisions = {variant.name: variant.precision for variant in manifest.variants}
-    found: list[CellRecord] = []
-    left: Counter[str] = Counter()
-    for record in records:
-        why = _unusable(record, precisions.get(record.cell.variant, ""), table)
-        if why:
-            left[why] += 1
-            continue
-        share = units if units is not None else _cores(record.cell, manifest)
+    kept, left = _anchors(table, manifest, records, precisions, measured_on)
+    found = []
+    for anchor in kept:
+        precision = precisions[anchor.record.cell.variant]
         for device in devices:
-            precision = precisions[record.cell.variant]
             check_lacks(device, spec_of(accelerators()[device]), precision)
-            found.append(
-                _projected(table, record, manifest.suite, precision, source=source, units=share, device=device)
-            )
+            found.append(_projected(table, anchor, manifest, precision, device=device))
     if not found:
         reasons = "; ".join(f"{count} cells: {why}" for why, count in left.items()) or "the run has no cells"
         raise UsageError(
             f"no cell of run `{manifest.run_id}` can be projected",
             cause=reasons,
-            hint="measure int8 or fp16 variants in scenario `offline` or `server`",
+            hint="measure int8 or fp16 variants in scenario `server` or `offline`, on a device that published results",
         )
-    return ProjectedRun(tuple(found), dict(left))
+    return ProjectedRun(tuple(found), left)
+
+
+class _Anchor(NamedTuple):
+    """A measured cell to project from, and the table's name of the device it was measured on."""
+
+    record: CellRecord
+    source: str
+    rank: tuple[bool, float]
+
+
+def _anchors(
+    table: Table,
+    manifest: RunManifest,
+    records: Sequence[CellRecord],
+    precisions: Mapping[str, str],
+    measured_on: str | None,
+) -> tuple[list[_Anchor], dict[str, int]]:
+    """Return one measured cell for each model and scenario: an accelerator's before a CPU's, then the fastest."""
+    left: Counter[str] = Counter()
+    usable: dict[tuple[str, str, Scenario], list[_Anchor]] = defaultdict(list)
+    for record in records:
+        cell = record.cell
+        source = _source(cell, manifest, measured_on)
+        why = _unusable(record, precisions.get(cell.variant, ""), table) or _unknown_source(source, table)
+        if why:
+            left[why] += 1
+            continue
+        rank = (table.traits[source].vendor != "cpu", record.metrics["throughput"].value or 0.0)
+        usable[cell.workload, cell.variant, cell.scenario].append(_Anchor(record, source, rank))
+    kept = [max(some, key=lambda one: one.rank) for some in usable.values()]
+    slower = sum(map(len, usable.values())) - len(kept)
+    return kept, dict(left) | ({_SLOWER: slower} if slower else {})
 
 
 def add_to_run(store: RunStore, devices: Sequence[str], *, measured_on: str | None = None) -> ProjectedRun:
@@ -108,40 +136,67 @@ def add_to_run(store: RunStore, devices: Sequence[str], *, measured_on: str | No
     return found
 
 
-def _source(manifest: RunManifest, table: Table, measured_on: str | None) -> tuple[str, float | None]:
-    """Return the table's name of the device that was measured, and how many of it; `None` counts a cell's cores."""
-    there = {one.device for one in table.observations}
-    if measured_on is not None:
-        if measured_on not in table.traits:
-            raise unknown("device", measured_on, sorted(there))
-        name = measured_on
-    else:
-        name = _matched(manifest)
-    if name not in there:
+def check_devices(devices: Sequence[str]) -> None:
+    """Refuse a device that published nothing: before anything is measured for it.
+
+    Raises:
+        UsageError: Naming the device.
+    """
+    there = {one.device for one in published_table().observations}
+    for device in devices:
+        if device not in accelerators():
+            raise unknown("device", device, accelerators())
+        if device not in there:
+            raise UsageError(
+                f"no cell can be projected to `{device}`",
+                cause="it published no result, and no back-test speaks of a model of one's own on such a device",
+                hint=f"`leptonbench project --benchmark resnet50 --device {device}` projects published benchmarks",
+            )
+
+
+def check_sources(host: DeviceProfile, gpus: Sequence[str]) -> None:
+    """Refuse a machine of which nothing published results: before anything is measured on it.
+
+    Args:
+        host: The profile of its CPU.
+        gpus: As their driver calls them.
+
+    Raises:
+        UsageError: Naming what the machine has.
+    """
+    names = [_processor_of(host), *map(_accelerator_of, gpus)]
+    table = published_table(cpus=True)
+    reasons = [_unknown_source(name, table) for name in names]
+    if all(reasons):
         raise UsageError(
-            f"run `{manifest.run_id}` cannot be projected to other devices",
-            cause=f"it was measured on `{name}`, which published no result that would tie it to others",
-            hint="measure on a device that did, such as a reference run on a GPU, and say so by `--measured-on`",
+            "what this machine measures cannot be projected to other devices",
+            cause="; ".join(reasons),
+            hint="project a run of a device that did, such as a reference run: `leptonbench project --run`",
         )
-    return name, None if table.traits[name].vendor == "cpu" else 1.0
 
 
-def _matched(manifest: RunManifest) -> str:
-    """Return the profile of the measured device: a run calls the machine's own CPU `host-cpu`."""
-    device = manifest.devices[0]
-    profiles = load_profiles("cpu")
-    return next((one.name for one in profiles if one.match is not None and one.match == device.match), device.name)
+def _source(cell: CellSpec, manifest: RunManifest, measured_on: str | None) -> str:
+    """Return the table's name of the device that a cell was measured on, or what the run calls it."""
+    if cell.device == _HOST_CPU:
+        return _processor_of(next((one for one in manifest.devices if one.name == _HOST_CPU), manifest.devices[0]))
+    gpus = manifest.fingerprint.identity.gpus
+    return measured_on or (_accelerator_of(gpus[0]) if gpus else cell.device)
 
 
-def _check_device(table: Table, device: str) -> None:
-    if device not in accelerators():
-        raise unknown("device", device, accelerators())
-    if not any(one.device == device for one in table.observations):
-        raise UsageError(
-            f"no cell can be projected to `{device}`",
-            cause="it published no result, and no back-test speaks of a model of one's own on such a device",
-            hint=f"`leptonbench project --benchmark resnet50 --device {device}` projects published benchmarks",
-        )
+def _processor_of(host: DeviceProfile) -> str:
+    """Return the profile that a machine's own CPU, called `host-cpu`, was recognised by."""
+    return next((name for name, one in processors().items() if one.match == host.match), host.title["en"])
+
+
+def _accelerator_of(driver_name: str) -> str:
+    found = (name for name, one in accelerators().items() if driver_name in spec_of(one).driver_names)
+    return next(found, driver_name)
+
+
+def _unknown_source(source: str, table: Table) -> str:
+    if any(one.device == source for one in table.observations):
+        return ""
+    return f"{source} published no result that would tie it to other devices"
 
 
 def _unusable(record: CellRecord, precision: str, table: Table) -> str:
@@ -165,12 +220,12 @@ def _cores(cell: CellSpec, manifest: RunManifest) -> float:
     return logical * (identity.physical_cores or identity.logical_cores) / identity.logical_cores
 
 
-def _projected(
-    table: Table, record: CellRecord, suite: SuiteSpec, precision: str, *, source: str, units: float, device: str
-) -> CellRecord:
+def _projected(table: Table, anchor: _Anchor, manifest: RunManifest, precision: str, *, device: str) -> CellRecord:
+    record, source = anchor.record, anchor.source
     measured = record.metrics["throughput"]
     value = measured.value or 0.0
     cell = record.cell
+    units = _cores(cell, manifest) if table.traits[source].vendor == "cpu" else 1.0
     column = Column(f"{cell.workload} {cell.variant}", cell.scenario)
     submission = Submission(source, column, value / units, precision, "", "", "measured")
     own = Observation(source, column, math.log(value / units), (submission,))
@@ -191,13 +246,20 @@ def _projected(
         n=claim.n,
         confidence=COVERED,
         provenance=Provenance.PROJECTED,
-        method=f"measured on {where}, carried to one {device} by published MLPerf results (mixed model); interval: "
-        f"{COVERED:.0%} of {claim.n} back-tests on the same support; "
+        method=f"measured on {where} by {cell.backend}, carried to one {device} by published MLPerf results "
+        f"(mixed model); interval: {COVERED:.0%} of {claim.n} back-tests on the same support; "
         f"mean absolute error {claim.mean_abs_error:.0%}",
     )
-    metrics = {"throughput": throughput, **_carried(record), **_price(device, throughput, suite, cell.scenario)}
+    metrics = {"throughput": throughput, **_carried(record), **_price(device, throughput, manifest.suite)}
     return CellRecord(
-        cell=cell.model_copy(update={"backend": BACKEND, "device": device, "threads": 1, "instances": 1}),
+        cell=CellSpec(
+            workload=cell.workload,
+            variant=cell.variant,
+            backend=BACKEND,
+            device=device,
+            scenario=cell.scenario,
+            threads=1,
+        ),
         status=Status.OK,
         metrics={tag: metrics[tag] for tag in METRICS if tag in metrics},
         artifact=record.artifact,
@@ -216,7 +278,7 @@ def _carried(record: CellRecord) -> dict[str, Quantity]:
     return kept
 
 
-def _price(device: str, throughput: Quantity, suite: SuiteSpec, scenario: Scenario) -> dict[str, Quantity]:
+def _price(device: str, throughput: Quantity, suite: SuiteSpec) -> dict[str, Quantity]:
     spec = spec_of(accelerators()[device])
     rate = rented_device(spec)
     if rate is None:

@@ -37,6 +37,7 @@ class AcceleratorSpec(Frozen):
         architecture: Its generation (`ampere`): engines treat all of it alike.
         chip: The die; devices of one chip differ in clocks, enabled units, power and memory.
         published_as: Its names in `hardware_profiles/published/mlperf_published.csv`.
+        driver_names: What its driver calls it.
         peak_ops_per_s: Dense arithmetic by precision in operations per second, a multiply-accumulate being two.
         lacks: Precisions that it has no arithmetic for, or so little that nothing is projected at it.
         memory_bytes: Of its own memory.
@@ -49,6 +50,7 @@ class AcceleratorSpec(Frozen):
     architecture: str
     chip: str
     published_as: tuple[str, ...] = ()
+    driver_names: tuple[str, ...] = ()
     peak_ops_per_s: dict[Arithmetic, Fact] = Field(default_factory=dict)
     lacks: tuple[Arithmetic, ...] = ()
     memory_bytes: Fact | None = None
