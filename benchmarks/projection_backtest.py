@@ -235,7 +235,7 @@ def _unseen(table: Table, known: Sequence[Submission], asked: Sequence[Submissio
     seen = {(one.device, one.column) for one in past.observations}
     columns = {one.column for one in past.observations}
     fresh = [one for one in typical(asked) if (one.device, one.column) not in seen and one.column in columns]
-    fresh = [one for one in fresh if supported(past, table.point(one.device, one.column), past.points)]
+    fresh = [one for one in fresh if supported(table.point(one.device, one.column), past.points)]
     if not fresh:
         return []
     points = [table.point(one.device, one.column) for one in fresh]

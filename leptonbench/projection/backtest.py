@@ -15,6 +15,7 @@ from leptonbench.projection.model import Point, Variances, held_out, predict
 from leptonbench.schema.quantity import Frozen
 
 COVERED = 0.90  # share of the back-tests that a projection's interval covers
+_MANY = 5  # models that a device published for its results to stand for what one measured oneself
 _LEAST = 20  # back-tests that a 90th percentile is read from
 
 
@@ -118,16 +119,15 @@ def _trials(table: Table, block: Sequence[int], errors: Iterable[float]) -> Iter
     columns = {point.column for point in rest}
     for index, error in zip(block, errors, strict=True):
         point = table.points[index]
-        if point.column in columns and supported(table, point, rest):
+        if point.column in columns and supported(point, rest):
             yield _trial(point, support(point, rest), float(error))
 
 
-def supported(table: Table, point: Point, rest: Sequence[Point]) -> bool:
+def supported(point: Point, rest: Sequence[Point]) -> bool:
     """Tell whether a size can be given to the device: from a result of its own, or from published figures."""
     if any(one.device == point.device for one in rest):
         return True
-    sized = any(one.column == point.column and one.traits.size(one.precision) for one in rest)
-    return sized and point.traits.stated(point.precision)
+    return point.traits.stated(point.precision) and any(one.traits.size(one.precision) for one in rest)
 
 
 def pairs(table: Table) -> list[Trial]:
@@ -165,30 +165,45 @@ def _pair(table: Table, ours: Sequence[int], theirs: Sequence[int]) -> Iterator[
 
 
 def measured_elsewhere(table: Table) -> list[Trial]:
-    """Project every model as if one device alone had run it, to every other device that did and ran others, too.
+    """Project every model as if one device alone had run it, to every other device that did.
 
     It is what a buyer does who measured a model of their own on one device: all that is published of other models
-    helps. Throughput only.
+    helps. Each device is projected from what it published of others, and, from sources that published many models,
+    by its figures alone, as if nothing of its chip were known. Throughput only.
     """
+    families: dict[str, set[str]] = defaultdict(set)
+    for point in table.points:
+        families[point.device].add(point.column.family)
     found: list[Trial] = []
-    for source, family in sorted({(one.device, one.column.family) for one in table.points}):
-        known = [i for i, one in enumerate(table.points) if one.device == source or one.column.family != family]
-        points = [table.points[index] for index in known]
-        columns, devices = {one.column for one in points}, {one.device for one in points}
-        asked = [
-            index
-            for index, one in enumerate(table.points)
-            if one.device != source and one.column.family == family and one.column in columns and one.device in devices
-        ]
-        asked = [index for index in asked if not table.points[index].column.by_latency]
-        if asked:
-            targets = [table.points[index] for index in asked]
-            means = [one.mean for one in predict(points, table.log_rates[known], targets, table.variances)]
-            found += [
-                _trial(point, support(point, points), mean - float(table.log_rates[index]), anchor=source)
-                for index, point, mean in zip(asked, targets, means, strict=True)
-            ]
+    for source in sorted(families):
+        for family in sorted(families[source]):
+            found += _elsewhere(table, source, family, by_figures=len(families[source]) >= _MANY)
     return found
+
+
+def _elsewhere(table: Table, source: str, family: str, *, by_figures: bool) -> Iterator[Trial]:
+    points = table.points
+    known = [i for i, one in enumerate(points) if one.device == source or one.column.family != family]
+    columns = {points[index].column for index in known}
+    asked = [i for i, one in enumerate(points) if one.device != source and one.column.family == family]
+    asked = [i for i in asked if points[i].column in columns and not points[i].column.by_latency]
+    yield from _known_alone(table, known, asked, source)
+    chips = {points[index].traits.chip for index in asked} - {table.traits[source].chip}
+    for chip in sorted(chips) if by_figures else ():
+        rest = [index for index in known if points[index].traits.chip != chip]
+        yield from _known_alone(table, rest, [index for index in asked if points[index].traits.chip == chip], source)
+
+
+def _known_alone(table: Table, known: Sequence[int], asked: Sequence[int], source: str) -> Iterator[Trial]:
+    """Project some results from some others."""
+    rest = [table.points[index] for index in known]
+    asked = [index for index in asked if supported(table.points[index], rest)]
+    if not asked:
+        return
+    targets = [table.points[index] for index in asked]
+    predictions = predict(rest, table.log_rates[known], targets, table.variances)
+    for index, point, one in zip(asked, targets, predictions, strict=True):
+        yield _trial(point, support(point, rest), one.mean - float(table.log_rates[index]), anchor=source)
 
 
 def _trial(point: Point, stands: Support, log_error: float, *, anchor: str = "") -> Trial:

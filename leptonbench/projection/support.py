@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from leptonbench.errors import UsageError
 from leptonbench.projection.anchors import Own, Support, Table
@@ -12,6 +12,11 @@ from leptonbench.projection.results import Column
 from leptonbench.registry import unknown
 from leptonbench.schema import AcceleratorSpec, Scenario
 
+_AXES: tuple[tuple[str, float, Callable[[tuple[float, float]], float]], ...] = (
+    ("peak arithmetic (TOP/s)", 1e12, lambda size: size[0]),
+    ("memory bandwidth (TB/s)", 1e12, lambda size: size[1]),
+    ("peak arithmetic over memory bandwidth (OP/B)", 1.0, lambda size: size[0] - size[1]),
+)
 RANGE = 1.5  # how far beyond the published devices' figures a device may lie (judgement: a clock bin, not a generation)
 
 
@@ -83,28 +88,24 @@ def check_size(table: Table, device: str, column: Column) -> None:
             f"{asked.precision or 'any precision'}",
             hint=f"add both, with their sources, to the profile `{device}.yaml`",
         )
-    sizes = [one.traits.size(one.precision) for one in table.points if one.column == column]
-    known = [one for one in sizes if one is not None]
-    for index, (name, unit) in enumerate((("peak arithmetic", "TOP/s"), ("memory bandwidth", "TB/s"))):
-        values = [one[index] for one in known]
+    published = {one.device: one.traits for one in table.points}
+    known = [one.size(asked.precision) for one in published.values() if one.stated(asked.precision)]
+    for name, scale, of in _AXES:
+        values = [of(one) for one in known if one is not None]
         if not values:
-            raise _unsized(device, column)
-        low, high = min(values) - math.log(RANGE), max(values) + math.log(RANGE)
-        if not low <= size[index] <= high:
             raise UsageError(
-                f"`{device}` is out of range for `{column.benchmark}`",
-                cause=f"its {name} is {math.exp(size[index]) / 1e12:.3g} {unit}, and projections reach from "
-                f"{math.exp(low) / 1e12:.3g} to {math.exp(high) / 1e12:.3g}, {RANGE:g}x beyond what published it",
+                f"`{device}` cannot be projected in `{column.benchmark}`",
+                cause=f"it published no result, and no device considered has figures in {asked.precision}",
+                hint="name other devices by `--from`, or leave it out",
+            )
+        low, high = min(values) - math.log(RANGE), max(values) + math.log(RANGE)
+        if not low <= of(size) <= high:
+            raise UsageError(
+                f"`{device}` is out of the range of published devices",
+                cause=f"its {name} in {asked.precision} is {math.exp(of(size)) / scale:.3g}; projections reach from "
+                f"{math.exp(low) / scale:.3g} to {math.exp(high) / scale:.3g}, {RANGE:g}x beyond published devices",
                 hint="a result that it published in any benchmark would anchor it",
             )
-
-
-def _unsized(device: str, column: Column) -> UsageError:
-    return UsageError(
-        f"`{device}` cannot be projected in `{column.benchmark}`",
-        cause="it published no result, and of the devices that published this one no figures are known",
-        hint="name other devices by `--from`, or leave it out",
-    )
 
 
 def check_claim(stands: Support, claims: Sequence[Claim], device: str, column: Column) -> Claim:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from leptonbench.errors import UsageError
 from leptonbench.projection.anchors import Table, project
 from leptonbench.projection.backtest import COVERED
 from leptonbench.projection.results import Column, Observation, Submission
-from leptonbench.projection.support import check_claim, check_lacks
+from leptonbench.projection.support import check_claim, check_lacks, check_size
 from leptonbench.projector.published import accelerators, back_test, processors, published_table, spec_of
 from leptonbench.registry import unknown
 from leptonbench.schema import (
@@ -42,7 +43,7 @@ _OF_THE_MODEL = ("model_size", "stored_size", "macs", "parameters")
 
 @dataclass(frozen=True, slots=True)
 class ProjectedRun:
-    """What came of a run: records for other devices, and how many cells gave none, by reason."""
+    """What came of a run: records for other devices, and how often a cell gave none, by reason."""
 
     records: tuple[CellRecord, ...]
     left: dict[str, int]
@@ -56,24 +57,26 @@ def project_run(
     Args:
         manifest: Of the run.
         records: Of its cells.
-        devices: Names of profiles with published results.
+        devices: Names of profiles.
         measured_on: The device that cells of an accelerator were measured on; by default what its driver called it.
 
     Raises:
-        UsageError: If a projected device published no result or lacks a precision, or no cell can be projected.
+        UsageError: If a device has no profile, or no cell can be projected; it says why not, cell by cell.
     """
     table = published_table(cpus=True)
     check_devices(devices)
     if measured_on is not None and measured_on not in table.traits:
         raise unknown("device", measured_on, sorted(table.traits))
     precisions = {variant.name: variant.precision for variant in manifest.variants}
-    kept, left = _anchors(table, manifest, records, precisions, measured_on)
+    anchors, left = _anchors(table, manifest, records, precisions, measured_on)
     found = []
-    for anchor in kept:
+    for anchor, device in itertools.product(anchors, devices):
         precision = precisions[anchor.record.cell.variant]
-        for device in devices:
+        try:
             check_lacks(device, spec_of(accelerators()[device]), precision)
             found.append(_projected(table, anchor, manifest, precision, device=device))
+        except UsageError as error:  # another cell, of another precision, may have support
+            left[f"{error.message}: {error.cause}"] += 1
     if not found:
         reasons = "; ".join(f"{count} cells: {why}" for why, count in left.items()) or "the run has no cells"
         raise UsageError(
@@ -81,7 +84,7 @@ def project_run(
             cause=reasons,
             hint="measure int8 or fp16 variants in scenario `server` or `offline`, on a device that published results",
         )
-    return ProjectedRun(tuple(found), left)
+    return ProjectedRun(tuple(found), dict(left))
 
 
 class _Anchor(NamedTuple):
@@ -98,7 +101,7 @@ def _anchors(
     records: Sequence[CellRecord],
     precisions: Mapping[str, str],
     measured_on: str | None,
-) -> tuple[list[_Anchor], dict[str, int]]:
+) -> tuple[list[_Anchor], Counter[str]]:
     """Return one measured cell for each model and scenario: an accelerator's before a CPU's, then the fastest."""
     left: Counter[str] = Counter()
     usable: dict[tuple[str, str, Scenario], list[_Anchor]] = defaultdict(list)
@@ -112,8 +115,9 @@ def _anchors(
         rank = (table.traits[source].vendor != "cpu", record.metrics["throughput"].value or 0.0)
         usable[cell.workload, cell.variant, cell.scenario].append(_Anchor(record, source, rank))
     kept = [max(some, key=lambda one: one.rank) for some in usable.values()]
-    slower = sum(map(len, usable.values())) - len(kept)
-    return kept, dict(left) | ({_SLOWER: slower} if slower else {})
+    if slower := sum(map(len, usable.values())) - len(kept):
+        left[_SLOWER] = slower
+    return kept, left
 
 
 def add_to_run(store: RunStore, devices: Sequence[str], *, measured_on: str | None = None) -> ProjectedRun:
@@ -137,21 +141,14 @@ def add_to_run(store: RunStore, devices: Sequence[str], *, measured_on: str | No
 
 
 def check_devices(devices: Sequence[str]) -> None:
-    """Refuse a device that published nothing: before anything is measured for it.
+    """Refuse a device that has no profile: before anything is measured for it.
 
     Raises:
-        UsageError: Naming the device.
+        UsageError: Naming the nearest one.
     """
-    there = {one.device for one in published_table().observations}
     for device in devices:
         if device not in accelerators():
             raise unknown("device", device, accelerators())
-        if device not in there:
-            raise UsageError(
-                f"no cell can be projected to `{device}`",
-                cause="it published no result, and no back-test speaks of a model of one's own on such a device",
-                hint=f"`leptonbench project --benchmark resnet50 --device {device}` projects published benchmarks",
-            )
 
 
 def check_sources(host: DeviceProfile, gpus: Sequence[str]) -> None:
@@ -204,7 +201,8 @@ def _unusable(record: CellRecord, precision: str, table: Table) -> str:
     throughput = record.metrics.get("throughput")
     if record.cell.backend == BACKEND:
         return "projected already"
-    if record.status is not Status.OK or throughput is None or not throughput.value:
+    measured = throughput is not None and throughput.value and throughput.provenance is Provenance.MEASURED
+    if record.status is not Status.OK or not measured:
         return "no throughput was measured"
     if record.cell.scenario not in _THROUGHPUT:
         return "latency of one's own model on another device has no back-test"
@@ -230,6 +228,7 @@ def _projected(table: Table, anchor: _Anchor, manifest: RunManifest, precision: 
     submission = Submission(source, column, value / units, precision, "", "", "measured")
     own = Observation(source, column, math.log(value / units), (submission,))
     with_own = Table((*table.observations, own), table.traits, table.variances)
+    check_size(with_own, device, column)
     found = project(with_own, device, column)
     claim = check_claim(found.support, back_test().cells, device, column)
     ratio = found.rate_per_s / value

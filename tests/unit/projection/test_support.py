@@ -28,7 +28,8 @@ def table() -> Table:
         one = Submission(device, column, rate, "int8", "v3.0", "someone", "file")
         observations.append(Observation(device, column, math.log(rate), (one,)))
     traits = {"small": _traits(1e14, 3e11), "large": _traits(1e15, 3e12)}
-    traits |= {"between": _traits(3e14, 1e12), "huge": _traits(2e15, 1e12), "slow": _traits(3e14, 1e11)}
+    traits |= {"between": _traits(3e14, 1e12), "huge": _traits(2e15, 6e12), "slow": _traits(3e14, 1e11)}
+    traits |= {"lopsided": _traits(1e14, 2e12)}
     traits |= {"unknown": _traits(None, 1e12), "half": _traits(3e14, 1e12, "fp16")}
     return Table(tuple(observations), traits, START)
 
@@ -64,9 +65,9 @@ def test_another_precision_than_the_published_one_is_refused(table: Table) -> No
     check_precision(table, "small", spec, RESNET, "int8")
 
 
-@pytest.mark.parametrize("device", ["huge", "slow"])
+@pytest.mark.parametrize("device", ["huge", "slow", "lopsided"])
 def test_a_device_beyond_the_published_ones_is_refused(table: Table, device: str) -> None:
-    with pytest.raises(UsageError, match="out of range") as caught:
+    with pytest.raises(UsageError, match="out of the range") as caught:
         check_size(table, device, RESNET)
     assert "1.5x" in caught.value.cause
 
