@@ -44,13 +44,13 @@ def project(
     from leptonbench.projector.benchmark import project_benchmark
     from leptonbench.schema import SCHEMA_VERSION
 
-    if (benchmark is None) == (run is None):
+    if run is not None and benchmark is None:
+        return _project_run(run, split(device), measured_on, as_json=as_json)
+    if benchmark is None or run is not None:
         raise UsageError(
             "a projection is of one thing" if run else "nothing to project was named",
             hint="name a published benchmark by `--benchmark resnet50`, or a stored run by `--run`",
         )
-    if run is not None:
-        return _project_run(run, split(device), measured_on, as_json=as_json)
     kind = _scenario(scenario)
     found = [
         project_benchmark(name, benchmark, kind, anchors=split(anchors), precision=precision) for name in split(device)

@@ -15,7 +15,7 @@ from leptonbench.projection.model import Point, Variances, held_out, predict
 from leptonbench.schema.quantity import Frozen
 
 COVERED = 0.90  # share of the back-tests that a projection's interval covers
-_MANY = 5  # models that a device published for its results to stand for what one measured oneself
+_WIDEST = 6  # devices of most published models, from which figures alone are tried: from all would take minutes
 _LEAST = 20  # back-tests that a 90th percentile is read from
 
 
@@ -168,16 +168,17 @@ def measured_elsewhere(table: Table) -> list[Trial]:
     """Project every model as if one device alone had run it, to every other device that did.
 
     It is what a buyer does who measured a model of their own on one device: all that is published of other models
-    helps. Each device is projected from what it published of others, and, from sources that published many models,
-    by its figures alone, as if nothing of its chip were known. Throughput only.
+    helps. Each device is projected from what it published of others, and, from the widest published sources, by its
+    figures alone, as if nothing of its chip were known. Throughput only.
     """
     families: dict[str, set[str]] = defaultdict(set)
     for point in table.points:
         families[point.device].add(point.column.family)
+    widest = sorted(families, key=lambda name: (-len(families[name]), name))[:_WIDEST]
     found: list[Trial] = []
     for source in sorted(families):
         for family in sorted(families[source]):
-            found += _elsewhere(table, source, family, by_figures=len(families[source]) >= _MANY)
+            found += _elsewhere(table, source, family, by_figures=source in widest)
     return found
 
 

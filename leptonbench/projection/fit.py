@@ -8,22 +8,25 @@ from leptonbench.projection.anchors import Table
 from leptonbench.projection.model import Likelihood, Variances
 
 START = Variances(
-    size=0.1,
-    size_chip=0.1,
-    vendor=0.05,
+    size=0.02,
+    size_chip=0.05,
+    size_architecture=0.05,
+    size_vendor=0.2,
+    vendor=0.2,
     architecture=0.03,
-    chip=0.02,
-    device=0.01,
+    chip=0.01,
+    device=0.005,
     balance=0.01,
     scale=0.003,
-    scale_latency=0.01,
+    scale_latency=0.02,
     cell=0.005,
-    cell_latency=0.02,
-    submission=0.003,
-    family=0.9,
-    kind=0.7,
+    cell_latency=0.05,
+    submission=0.005,
+    family=0.8,
+    kind=0.8,
+    kind_size=0.95,
 )
-_CORRELATIONS = ("family", "kind")
+_CORRELATIONS = ("family", "kind", "kind_size")
 _SMALLEST = 1e-5  # of a variance: half a percent of a rate, less than two runs of one machine differ by
 _STEPS = (1.4, 0.35)  # on the logarithm of a variance and the logit of a correlation, wide and then narrow
 _ENOUGH = 0.05  # in log likelihood, over a whole sweep

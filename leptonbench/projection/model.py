@@ -81,11 +81,13 @@ class Point(NamedTuple):
 
 
 class Variances(NamedTuple):
-    """The fitted constants: variances of log rates, and two correlations. Fitted by maximum likelihood.
+    """The fitted constants: variances of log rates, and three correlations. Fitted by maximum likelihood.
 
     Attributes:
         size: A device against what its peak and bandwidth say.
         size_chip: The same, shared by devices of one chip.
+        size_architecture: Shared by those of one architecture.
+        size_vendor: Shared by those of one vendor: how much of its peaks its software reaches.
         vendor: How a vendor's devices suit a benchmark.
         architecture: How an architecture's do.
         chip: How a chip's do.
@@ -97,11 +99,14 @@ class Variances(NamedTuple):
         cell_latency: Likewise, where latency is.
         submission: One submission against the device's typical one.
         family: Correlation of effects between accuracy targets of one model.
-        kind: Correlation of effects between throughput, the latency of one sample and that of eight.
+        kind: Correlation, between throughput, the latency of one sample and that of eight, of how a benchmark suits.
+        kind_size: The same of sizes and slopes.
     """
 
     size: float
     size_chip: float
+    size_architecture: float
+    size_vendor: float
     vendor: float
     architecture: float
     chip: float
@@ -114,6 +119,7 @@ class Variances(NamedTuple):
     submission: float
     family: float
     kind: float
+    kind_size: float
 
 
 class Prediction(NamedTuple):
@@ -180,14 +186,17 @@ class Likeness:
     def covariance(self, v: Variances) -> Array:
         """Return how the log rates vary together, without the noise of submissions."""
         same = self._shared
-        judged = v.kind + (1 - v.kind) * same["kind"]
-        alike = (v.family * same["family"] + (1 - v.family) * same["benchmark"]) * judged
+        alike = v.family * same["family"] + (1 - v.family) * same["benchmark"]
+        alike *= v.kind + (1 - v.kind) * same["kind"]
         suits = v.vendor * same["vendor"] + v.architecture * same["architecture"]
         suits += v.chip * same["chip"] + v.device * same["device"]
-        size = v.size * same["device"] + v.size_chip * same["chip"] + v.balance * self._balance + self._flat
+        size = v.size * same["device"] + v.size_chip * same["chip"]
+        size += v.size_architecture * same["architecture"] + v.size_vendor * same["vendor"]
+        size += v.balance * self._balance + self._flat
         size += np.where(self._latency_rows, v.scale_latency, v.scale) * self._scale
+        size *= v.kind_size + (1 - v.kind_size) * same["kind"]
         cell = np.where(self._latency_rows, v.cell_latency, v.cell) * same["device"]
-        return np.asarray((_FLAT + cell) * same["column"] + suits * alike + size * judged, dtype=np.float64)
+        return np.asarray((_FLAT + cell) * same["column"] + suits * alike + size, dtype=np.float64)
 
 
 class Likelihood:
@@ -239,7 +248,7 @@ def _figures(points: Sequence[Point]) -> Array:
 
 def prior_mean(points: Sequence[Point]) -> Array:
     """Return the log rates that published figures alone suggest, up to what each column asks for."""
-    return _HALF * _figures(points)[:, :2].sum(axis=1)
+    return np.asarray(_HALF * _figures(points)[:, :2].sum(axis=1), dtype=np.float64)
 
 
 def _noise(points: Sequence[Point], v: Variances) -> Array:

@@ -17,25 +17,35 @@ _AXES: tuple[tuple[str, float, Callable[[tuple[float, float]], float]], ...] = (
     ("memory bandwidth (TB/s)", 1e12, lambda size: size[1]),
     ("peak arithmetic over memory bandwidth (OP/B)", 1.0, lambda size: size[0] - size[1]),
 )
+WIDEST = 4.0  # times either way: a wider interval spans slow and fast cards alike (judgement)
 RANGE = 1.5  # how far beyond the published devices' figures a device may lie (judgement: a clock bin, not a generation)
 
 
-def check_column(table: Table, device: str, column: Column) -> None:
-    """Refuse a benchmark that nobody published, or not in this scenario, or only on the device itself.
+def check_benchmark(table: Table, column: Column) -> None:
+    """Refuse a benchmark that nobody published.
 
     Raises:
-        UsageError: With what is published instead.
+        UsageError: With the nearest one.
     """
     benchmarks = sorted({one.column.benchmark for one in table.observations})
     if column.benchmark not in benchmarks:
         raise unknown("benchmark", column.benchmark, benchmarks)
+
+
+def check_column(table: Table, device: str, column: Column) -> None:
+    """Refuse a benchmark that no other device published in this scenario.
+
+    Raises:
+        UsageError: With what is published instead.
+    """
     if table.has(column, besides=device):
         return
     there = {one.column.scenario for one in table.observations if one.column.benchmark == column.benchmark}
     scenarios = [one.value for one in Scenario if one in there and one is not column.scenario]
+    others = {one.device for one in table.observations} - {device}
     raise UsageError(
         f"`{column.benchmark}` cannot be projected to `{device}` in scenario `{column.scenario.value}`",
-        cause=f"none of the {len({one.device for one in table.observations})} other devices considered published it",
+        cause=f"no other device among the {len(others)} considered published it",
         hint=f"published of it: {', '.join(scenarios)}" if scenarios else "leave `--from` out, or name more devices",
     )
 
@@ -112,7 +122,8 @@ def check_claim(stands: Support, claims: Sequence[Claim], device: str, column: C
     """Return the back-test error of what a projection stands on.
 
     Raises:
-        UsageError: If there are too few back-tests that stood on the same: a number without an error is none.
+        UsageError: If there are too few back-tests that stood on the same, since a number without an error is none, or
+            if they were so wrong that it would help nobody.
     """
     claim = claim_for(stands, claims)
     if claim is None:
@@ -121,6 +132,13 @@ def check_claim(stands: Support, claims: Sequence[Claim], device: str, column: C
         raise UsageError(
             f"`{column.benchmark}` cannot be projected to `{device}` with a known error",
             cause=f"it would stand on {own} and on {stands.kin.value}, in {kind}; too few back-tests do",
+            hint="choose a benchmark that a relative of the device published",
+        )
+    if claim.factor > WIDEST:
+        raise UsageError(
+            f"`{column.benchmark}` cannot be projected to `{device}` to any use",
+            cause=f"back-tests on the same support ({stands.own.value} of its own; {stands.kin.value}) were wrong by "
+            f"up to {claim.factor:.3g} times",
             hint="choose a benchmark that a relative of the device published",
         )
     return claim

@@ -10,7 +10,7 @@ from leptonbench.errors import UsageError
 from leptonbench.projection.anchors import Input, Own, Projected, Table, project
 from leptonbench.projection.backtest import COVERED, Claim
 from leptonbench.projection.results import LATENCY_PERCENTILE, SAMPLES_PER_QUERY, Column, Observation
-from leptonbench.projection.support import check_claim, check_column, check_precision, check_size
+from leptonbench.projection.support import check_benchmark, check_claim, check_column, check_precision, check_size
 from leptonbench.projector.published import accelerators, back_test, published_table, spec_of
 from leptonbench.registry import unknown
 from leptonbench.schema import DeviceProfile, Provenance, Quantity, Scenario
@@ -95,14 +95,14 @@ def project_benchmark(
     column = Column(benchmark, scenario)
     table = published_table()
     profile = accelerators()[device]
-    check_column(table, "" if _own_result(table, device, column) and not anchors else device, column)
+    check_benchmark(table, column)
     check_precision(table, device, spec_of(profile), column, precision)
     published = _own_result(table, device, column)
     if published is not None and not anchors:
         return _as_published(profile, published, table.precisions[benchmark])
     if anchors:
         table = table.restricted(_with_results(table, anchors) | {device})
-        check_column(table, device, column)
+    check_column(table, device, column)
     check_size(table, device, column)
     found = project(table, device, column)
     errors = back_test().pairs if anchors else back_test().claims

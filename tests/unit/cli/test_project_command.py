@@ -71,7 +71,7 @@ def test_a_published_result_is_given_as_it_is(capsys: Out) -> None:
     assert found["back_test"] is None
     assert found["metrics"]["throughput"]["method"].startswith("published MLPerf results of the device itself")
     assert found["metrics"]["throughput"]["provenance"] == "projected"
-    (again,) = _json(capsys, "--benchmark", "resnet50", "--device", "nvidia-t4", "--from", "nvidia-a10")["projections"]
+    (again,) = _json(capsys, "--benchmark", "resnet50", "--device", "nvidia-t4", "--from", "nvidia-a30")["projections"]
     assert again["back_test"] is not None
 
 

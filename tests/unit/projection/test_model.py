@@ -123,6 +123,7 @@ def test_fitting_raises_the_likelihood_and_stays_in_bounds(noisy: Table) -> None
     assert all(value > 0 for value in found)
     assert 0 < found.family < 1
     assert 0 < found.kind < 1
+    assert 0 < found.kind_size < 1
 
 
 def test_support_says_what_is_known_of_the_device_and_of_its_relatives() -> None:

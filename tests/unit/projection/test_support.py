@@ -6,10 +6,11 @@ import pytest
 
 from leptonbench.errors import UsageError
 from leptonbench.projection.anchors import Kin, Own, Support, Table
+from leptonbench.projection.backtest import Claim
 from leptonbench.projection.fit import START
 from leptonbench.projection.model import Traits
 from leptonbench.projection.results import Column, Observation, Submission
-from leptonbench.projection.support import check_claim, check_column, check_precision, check_size
+from leptonbench.projection.support import check_benchmark, check_claim, check_column, check_precision, check_size
 from leptonbench.schema import AcceleratorSpec, Scenario
 
 RESNET = Column("resnet50", Scenario.OFFLINE)
@@ -36,7 +37,7 @@ def table() -> Table:
 
 def test_a_benchmark_that_nobody_published_is_refused_with_the_nearest(table: Table) -> None:
     with pytest.raises(UsageError, match="unknown benchmark `resnet5`") as caught:
-        check_column(table, "between", Column("resnet5", Scenario.OFFLINE))
+        check_benchmark(table, Column("resnet5", Scenario.OFFLINE))
     assert "resnet50" in caught.value.hint
 
 
@@ -88,3 +89,22 @@ def test_what_no_back_test_speaks_of_is_refused(table: Table) -> None:
     with pytest.raises(UsageError, match="known error") as caught:
         check_claim(Support(Own.NOTHING, Kin.NONE, True), [], "small", RESNET)
     assert "latency" in caught.value.cause
+
+
+def test_an_error_that_spans_slow_and_fast_cards_alike_is_refused() -> None:
+    stands = Support(Own.NOTHING, Kin.NONE, False)
+    claim = Claim(
+        own=stands.own.value,
+        kin=stands.kin.value,
+        by_latency=False,
+        n=26,
+        mean_abs_error=0.9,
+        median_abs_error=0.9,
+        bias=-0.8,
+        factor=69.0,
+    )
+    with pytest.raises(UsageError, match="to any use") as caught:
+        check_claim(stands, [claim], "small", RESNET)
+    assert "69 times" in caught.value.cause
+    narrow = claim.model_copy(update={"factor": 2.0})
+    assert check_claim(stands, [narrow], "small", RESNET) is narrow
