@@ -28,7 +28,7 @@ M = TypeVar("M", bound=BaseModel)
 _Location = Sequence[int | str]
 
 _NAME = re.compile(r"""^name:[ ]*["']?([^"'\n#]+?)["']?[ ]*$""", re.MULTILINE)
-DEVICE_KINDS = ("cpu", "gpu", "fpga", "tpu")
+DEVICE_KINDS = ("cpu", "gpu", "fpga", "tpu", "npu")
 
 
 def suite_names() -> tuple[str, ...]:
@@ -112,7 +112,7 @@ def _composed(name: str) -> VariantSpec:
 
 
 def load_profiles(kind: str) -> list[DeviceProfile]:
-    """Load every hardware profile of a kind (`cpu`, `gpu`, `fpga`, `tpu`), in the order of their file names.
+    """Load every hardware profile of a kind (`cpu`, `gpu`, `fpga`, `tpu`, `npu`), in the order of their file names.
 
     Raises:
         UsageError: If the kind is unknown, a file is wrong, or two files describe a device of the same name.

@@ -71,6 +71,9 @@ def run(
     data: Annotated[
         Path | None, typer.Option(metavar="DIR", exists=True, help="Your own data: images in a folder a class.")
     ] = None,
+    projected: Annotated[
+        Names, typer.Option(metavar="NAME", help="Project throughput to this device, too; repeatable.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show cells, skips and time; measure nothing.")] = False,
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no report at the end.")] = False,
     lang: Language = "en",
@@ -108,11 +111,16 @@ def run(
         passed=passed(ctx),
         command=("leptonbench", *sys.argv[1:]),
     )
+    devices = split(projected)
+    if devices:
+        _check_projected(devices)
     if dry_run:
         return _dry_run(request, as_json=as_json)
     outcome = _execute(request, quiet=as_json)
     if outcome is None:
         return EXIT_INTERRUPTED
+    if devices:
+        outcome = _with_projections(outcome, devices)
     return _finish(outcome, report_lang=None if no_report else lang, as_json=as_json)
 
 
@@ -146,6 +154,34 @@ def _execute(request: RunRequest, *, quiet: bool) -> RunOutcome | None:
         folder = request.resume or request.out or "latest"
         console.say(f"interrupted; what was completed is kept: go on with `leptonbench run --resume {folder}`")
         return None
+
+
+def _check_projected(devices: tuple[str, ...]) -> None:
+    """Refuse what could not be projected before anything is measured."""
+    from leptonbench.harness.device import resolve_host
+    from leptonbench.harness.system import fingerprint
+    from leptonbench.projector.cells import check_devices, check_sources
+
+    check_devices(devices)
+    identity = fingerprint().identity
+    check_sources(resolve_host(identity)[0], identity.gpus)
+
+
+def _with_projections(outcome: RunOutcome, devices: tuple[str, ...]) -> RunOutcome:
+    """Add the projections to the run, or say why there are none: what was measured stays as it is."""
+    from dataclasses import replace
+
+    from leptonbench.errors import UsageError
+    from leptonbench.projector.cells import add_to_run
+    from leptonbench.store import RunStore
+
+    with RunStore.open(outcome.path, writable=True) as store:
+        try:
+            add_to_run(store, devices)
+        except UsageError as error:
+            console.say(f"warning: {error}")
+            return outcome
+        return replace(outcome, manifest=store.manifest, records=tuple(store.records()))
 
 
 def _dry_run(request: RunRequest, *, as_json: bool) -> int:

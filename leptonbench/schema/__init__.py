@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from leptonbench.schema.accelerator import AcceleratorOffer, AcceleratorSpec
 from leptonbench.schema.artifact import Artifact, TensorSpec
 from leptonbench.schema.board import RESOURCES, Board, BoardDram, BoardHost, BoardPart, CoreSpec, EventEnergies
 from leptonbench.schema.cause import Cause
@@ -49,6 +50,8 @@ __all__ = [
     "METRICS",
     "RESOURCES",
     "SCHEMA_VERSION",
+    "AcceleratorOffer",
+    "AcceleratorSpec",
     "Artifact",
     "Assumption",
     "Board",

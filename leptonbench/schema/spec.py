@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from leptonbench.schema.accelerator import AcceleratorSpec
 from leptonbench.schema.board import Board
 from leptonbench.schema.demand import DemandSpec, Text
 from leptonbench.schema.fact import Fact
@@ -164,11 +165,16 @@ class VariantSpec(Frozen):
 
 
 class CpuMatch(Frozen):
-    """Which CPUs a profile describes, by the numbers CPUID gives (names may be masked in a VM)."""
+    """Which CPUs a profile describes, by the numbers CPUID gives (names may be masked in a VM).
+
+    Attributes:
+        published_as: Parts of the names under which they published MLPerf results.
+    """
 
     vendor: str
     family: int
     models: tuple[int, ...]
+    published_as: tuple[str, ...] = ()
 
 
 class CloudPrice(Frozen):
@@ -219,10 +225,11 @@ class DeviceProfile(Frozen):
         match: How a CPU is recognised; none for a profile that stands in where it is not.
         cloud: On-demand offers of it; the first is the reference, the others span the range of prices.
         board: Of an FPGA: its part, the accelerator built for it, its memory and its host.
+        accelerator: What is published of a device that is not a CPU.
     """
 
     name: str
-    kind: Literal["cpu", "gpu", "fpga", "tpu"]
+    kind: Literal["cpu", "gpu", "fpga", "tpu", "npu"]
     title: Text
     match: CpuMatch | None = None
     threads: int | None = None
@@ -230,6 +237,7 @@ class DeviceProfile(Frozen):
     cloud: tuple[CloudPrice, ...] = ()
     owned: OwnedPrice | None = None
     board: Board | None = None
+    accelerator: AcceleratorSpec | None = None
 
 
 class RegionTable(Frozen):
