@@ -17,6 +17,8 @@ from leptonbench.schema import EnergyReading
 class ReplayMeter:
     """Return recorded readings one after the other, whatever happens in the windows."""
 
+    least_window_s = 0.0
+
     def __init__(self, readings: Iterable[EnergyReading]) -> None:
         self._readings = list(readings)
         self._next = 0

@@ -7,6 +7,7 @@ from leptonbench.schema.cause import Cause
 from leptonbench.schema.demand import DemandSpec
 from leptonbench.schema.environment import Fingerprint, Identity, State
 from leptonbench.schema.metrics import METRICS, Direction, MetricSpec
+from leptonbench.schema.power import LoadPoint, PowerFile, ServerSpec
 from leptonbench.schema.quantity import Boundary, Frozen, Provenance, Quantity, weakest
 from leptonbench.schema.record import (
     SCHEMA_VERSION,
@@ -19,6 +20,7 @@ from leptonbench.schema.record import (
     RunManifest,
     Settings,
     Status,
+    WallEnergy,
 )
 from leptonbench.schema.spec import (
     CellSpec,
@@ -68,9 +70,11 @@ __all__ = [
     "Identity",
     "IsaRule",
     "IsaTable",
+    "LoadPoint",
     "MetricSpec",
     "Notice",
     "OwnedPrice",
+    "PowerFile",
     "PowerProfile",
     "Provenance",
     "QualitySpec",
@@ -82,6 +86,7 @@ __all__ = [
     "RunManifest",
     "Scenario",
     "ScenarioSpec",
+    "ServerSpec",
     "Settings",
     "State",
     "Status",
@@ -89,6 +94,7 @@ __all__ = [
     "SuiteSpec",
     "TensorSpec",
     "VariantSpec",
+    "WallEnergy",
     "WorkloadSpec",
     "weakest",
 ]
