@@ -12,8 +12,20 @@ BACKENDS: Registry[type[Backend]] = Registry(
         "torch-compile": "leptonbench.backends.torch_compile:TorchCompileBackend",
         "onnxruntime": "leptonbench.backends.onnxruntime:OnnxRuntimeBackend",
         "openvino": "leptonbench.backends.openvino:OpenVinoBackend",
+        "torch-cuda": "leptonbench.backends.torch_cuda:TorchCudaBackend",
+        "torch-cuda-graph": "leptonbench.backends.torch_cuda:TorchCudaGraphBackend",
+        "torch-cuda-compile": "leptonbench.backends.torch_cuda:TorchCudaCompileBackend",
+        "onnxruntime-cuda": "leptonbench.backends.onnxruntime_gpu:OnnxRuntimeCudaBackend",
+        "onnxruntime-tensorrt": "leptonbench.backends.onnxruntime_gpu:OnnxRuntimeTensorRtBackend",
     },
     group="leptonbench.backends",
 )
 
-__all__ = ["BACKENDS", "Backend", "Recipe", "RuntimeOptions", "Session", "Support"]
+
+
+def device_kind(name: str) -> str:
+    """Return what a backend runs on: `cpu`, unless it says otherwise."""
+    return str(getattr(BACKENDS.get(name), "device", "cpu"))
+
+
+__all__ = ["BACKENDS", "Backend", "Recipe", "RuntimeOptions", "Session", "Support", "device_kind"]

@@ -180,7 +180,7 @@ class VariantSpec(Frozen):
     name: str
     title: Text
     steps: tuple[StepSpec, ...] = ()
-    precision: Literal["fp32", "bf16", "fp16", "int8"]
+    precision: Literal["fp32", "tf32", "bf16", "fp16", "int8"]
 
 
 class CpuMatch(Frozen):
