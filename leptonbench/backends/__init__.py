@@ -22,7 +22,6 @@ BACKENDS: Registry[type[Backend]] = Registry(
 )
 
 
-
 def device_kind(name: str) -> str:
     """Return what a backend runs on: `cpu`, unless it says otherwise."""
     return str(getattr(BACKENDS.get(name), "device", "cpu"))

@@ -6,7 +6,7 @@ ONNX Runtime falls back to the CPU without an error where a provider cannot star
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from leptonbench.backends.base import Recipe, RuntimeOptions, Session, Support, refuse_options
 from leptonbench.backends.cuda import card_support, installed

@@ -65,9 +65,7 @@ class CudaSession(TorchSession):
     def _forward(self, inputs: Arrays) -> Sequence[Any]:
         """Return the output tensors, on the GPU."""
         torch = self._torch
-        tensors = {
-            name: torch.from_numpy(array).to(self._device, self._dtypes[name]) for name, array in inputs.items()
-        }
+        tensors = {name: torch.from_numpy(array).to(self._device, self._dtypes[name]) for name, array in inputs.items()}
         outputs = self._module(**tensors)
         return outputs if isinstance(outputs, (tuple, list)) else (outputs,)
 

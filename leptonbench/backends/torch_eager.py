@@ -113,9 +113,7 @@ class TorchSession:
         self._module = None
 
 
-def load_program(
-    artifact: Artifact, options: RuntimeOptions, *, device: str = "cpu"
-) -> tuple[Any, dict[str, Any]]:
+def load_program(artifact: Artifact, options: RuntimeOptions, *, device: str = "cpu") -> tuple[Any, dict[str, Any]]:
     """Load a saved program as a callable module, with the thread count set.
 
     Args:

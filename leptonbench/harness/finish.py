@@ -16,9 +16,10 @@ from leptonbench.harness.aggregate import (
     quality_delta,
 )
 from leptonbench.harness.causes import Evidence, Side, explain, wants_explanation
+from leptonbench.harness.device import HOST_CPU
 from leptonbench.harness.jobs import Score
 from leptonbench.harness.plan import RunPlan, skipped_record
-from leptonbench.harness.pricing import host_prices, price_cell
+from leptonbench.harness.pricing import host_prices, price_cell, unpriced
 from leptonbench.harness.rate import Trial, ceiling, final_rounds
 from leptonbench.harness.rounds import trials
 from leptonbench.paths import data_root
@@ -88,8 +89,9 @@ def finish_records(
         )
         record = with_baseline(record, siblings, flags=manifest.fingerprint.identity.cpu_flags, table=table)
         if record.rounds:
+            own = prices if cell.device == HOST_CPU else unpriced(cell.device)
             record = record.model_copy(
-                update={"metrics": in_order(record.metrics | price_cell(record, prices, plan.suite))}
+                update={"metrics": in_order(record.metrics | price_cell(record, own, plan.suite))}
             )
         store.write_record(record)
     store.update(assumptions=prices.assumptions)
@@ -207,6 +209,8 @@ def causes(
     base, score, base_score = siblings.base, siblings.score, siblings.base_score
     if base is None or score is None or base_score is None or base.cell.key == record.cell.key:
         return ()
+    if record.cell.device != HOST_CPU:  # the checks know engines and instructions of CPUs
+        return ()
     if not wants_explanation(metrics.get("speedup"), metrics.get("theoretical_speedup")):
         return ()
     evidence = Evidence(
@@ -257,6 +261,8 @@ def theory(record: CellRecord, base: CellRecord, *, flags: tuple[str, ...], tabl
     """Return the peak speedup that the arithmetic allows; `None` without counts."""
     if record.artifact is None or base.artifact is None or not (record.artifact.macs and base.artifact.macs):
         return None
+    if record.cell.device != HOST_CPU:
+        return Quantity.null("1", "peak ratios are published by CPU instruction; a GPU's depends on the card")
     found = theoretical_speedup(
         base.artifact.macs, record.artifact.macs, precision=record.artifact.precision, cpu_flags=flags, table=table
     )

@@ -112,6 +112,20 @@ class PrepareResult(Frozen):
     error: Failure | None = None
 
 
+class GpuRef(Frozen):
+    """The GPU that a job runs on.
+
+    Attributes:
+        idle_w: What it drew before the run did anything; `None` where it does not tell.
+    """
+
+    index: int
+    uuid: str
+    name: str
+    driver: str
+    idle_w: float | None = None
+
+
 class WorkerJob(Frozen):
     """Measure one round of one cell, or score one group of cells.
 
@@ -122,6 +136,7 @@ class WorkerJob(Frozen):
         out: Folder for the result, the latencies and LoadGen's logs.
         device: Profile behind the CPU power model.
         device_matched: Whether that profile was matched to this CPU, rather than the generic one.
+        gpu: That the cell runs on; `None` for a cell on the CPU.
     """
 
     mode: Literal["performance", "score", "null", "probe"]
@@ -141,6 +156,7 @@ class WorkerJob(Frozen):
     features: tuple[str, ...]
     device: DeviceProfile
     device_matched: bool
+    gpu: GpuRef | None = None
     memory_limit_bytes: int | None = None
 
 

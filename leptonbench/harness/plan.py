@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 from leptonbench import catalog
-from leptonbench.backends import BACKENDS, Recipe, Support
+from leptonbench.backends import BACKENDS, Recipe, Support, device_kind
 from leptonbench.compression import TECHNIQUES
 from leptonbench.compression.recipe import check_order
 from leptonbench.errors import PrerequisiteError, UsageError
+from leptonbench.harness.accelerator import HOST_GPU, current_gpu, gpu_features, why_no_gpu
 from leptonbench.harness.budget import round_estimate_s
+from leptonbench.harness.device import HOST_CPU
 from leptonbench.harness.request import LatencyTarget, Overrides, Plan, RunRequest
 from leptonbench.harness.system import cores_available
 from leptonbench.registry import unknown
@@ -38,6 +40,7 @@ _SCORE_S = {"tabular": 0.001}  # seconds a sample, by task: for the estimate onl
 _SCORE_ELSE_S = 0.025
 _PREPARE_S = 8.0  # seconds an artifact: likewise
 _BATCHED = (Scenario.SERVER, Scenario.OFFLINE)
+_DEVICES = {HOST_CPU: "cpu", HOST_GPU: "gpu"}  # of this machine, and the kind of backend that runs on each
 _LATE = 3  # queries that a run certifying a percentile can afford late: at the floor of none, one hiccup fails it
 
 
@@ -131,11 +134,13 @@ def plan_run(request: RunRequest, machine: Fingerprint) -> RunPlan:
     workloads = tuple(_workload(name, request) for name in suite.workloads)
     asked = request.overrides
     threads = request.threads or suite.threads or max(1, cores_available() // (asked.instances or 1))
-    features = frozenset(machine.identity.cpu_flags)
+    features = _features(suite, machine)
     cells: list[CellSpec] = []
     skipped: list[CellRecord] = []
     matrix = itertools.product(workloads, suite.backends, variants, suite.devices, suite.scenarios)
     for workload, backend, variant, device, scenario in matrix:
+        if device_kind(backend) != _DEVICES.get(device):
+            continue
         cell = CellSpec(
             workload=workload.spec.name,
             variant=variant.name,
@@ -148,15 +153,23 @@ def plan_run(request: RunRequest, machine: Fingerprint) -> RunPlan:
             max_wait_s=None if asked.max_wait_s == scenario.max_wait_s else asked.max_wait_s,
             options=asked.engine,
         )
+        absent = why_no_gpu(machine.identity) if device == HOST_GPU else None
         reason = (
-            why_unsupported(cell, workload=workload, variant=variant, features=features)
+            (None if absent else why_unsupported(cell, workload=workload, variant=variant, features=features[device]))
             or _why_not_queued(scenario.kind, asked)
             or _why_excluded(cell, suite, request)
         )
-        if reason is None:
+        if reason is None and absent is None:
             cells.append(cell)
-        else:
-            skipped.append(skipped_record(cell, reason))
+        elif reason is None or absent is None:  # what would be left out anyway is not listed as missing its device
+            skipped.append(skipped_record(cell, absent or reason))
+    if not cells and not skipped:
+        kinds = ", ".join(f"`{name}` on a {device_kind(name).upper()}" for name in suite.backends)
+        raise UsageError(
+            f"no backend that was asked for runs on {' or '.join(suite.devices)}",
+            cause=f"each runs on one kind of device: {kinds}",
+            hint="`leptonbench list backends` says which; leave --device out, and each backend gets its own",
+        )
     return RunPlan(suite, workloads, variants, tuple(cells), tuple(skipped), tuple(_notices(request, threads)))
 
 
@@ -186,8 +199,8 @@ def _narrow(suite: SuiteSpec, request: RunRequest) -> SuiteSpec:
         scenarios = tuple(own.get(Scenario(name)) or _default_scenario(Scenario(name), suite) for name in names)
     if names := kept.get("device"):
         for name in names:
-            if name != "host-cpu":
-                raise unknown("device", name, ["host-cpu"])
+            if name not in _DEVICES:
+                raise unknown("device", name, sorted(_DEVICES))
     if request.overrides.slo is not None:
         scenarios = tuple(held_to(scenario, request.overrides.slo) for scenario in scenarios)
     changes: dict[str, object] = {
@@ -197,7 +210,22 @@ def _narrow(suite: SuiteSpec, request: RunRequest) -> SuiteSpec:
         "devices": kept.get("device") or suite.devices,
         "scenarios": scenarios,
     }
-    return suite.model_copy(update=changes | _measuring(request))
+    narrowed = suite.model_copy(update=changes | _measuring(request))
+    return narrowed if kept.get("device") else narrowed.model_copy(update={"devices": _devices(narrowed)})
+
+
+def _devices(suite: SuiteSpec) -> tuple[str, ...]:
+    """Return the suite's devices, and this machine's GPU where one of the backends runs on nothing else."""
+    wants_gpu = any(name in BACKENDS and device_kind(name) == _DEVICES[HOST_GPU] for name in suite.backends)
+    return (*suite.devices, HOST_GPU) if wants_gpu and HOST_GPU not in suite.devices else suite.devices
+
+
+def _features(suite: SuiteSpec, machine: Fingerprint) -> dict[str, frozenset[str]]:
+    """Return what engines decide by, for each device."""
+    found = {HOST_CPU: frozenset(machine.identity.cpu_flags)}
+    if HOST_GPU in suite.devices:
+        found[HOST_GPU] = gpu_features(current_gpu(machine.identity))
+    return found
 
 
 def _measuring(request: RunRequest) -> dict[str, object]:
@@ -263,6 +291,9 @@ def why_unsupported(
 ) -> Reason | None:
     """Return why the engine cannot run a cell as it is labelled; `None` if it can."""
     techniques = tuple(step.technique for step in variant.steps)
+    if variant.precision == "tf32" and device_kind(cell.backend) != "gpu":
+        message = "TF32 is a mode of NVIDIA's tensor cores; a CPU computes fp32 in full"
+        return Reason(code="unsupported", message=message, hint="use a backend that runs on a GPU")
     recipe = Recipe(workload.source, variant.precision, techniques, cell.options)
     support: Support = BACKENDS.get(cell.backend)().supports(recipe, features)
     if not support.ok:

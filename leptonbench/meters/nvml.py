@@ -264,7 +264,9 @@ def _mean(readings: list[tuple[int, float]]) -> float:
             hint="lengthen the window (--duration); if it stays, the sensor does not work with this driver",
         )
     pairs = list(zip(readings, readings[1:], strict=False))
-    area = sum((after_ns - before_ns) * (before_w + after_w) / 2 for (before_ns, before_w), (after_ns, after_w) in pairs)
+    area = sum(
+        (after_ns - before_ns) * (before_w + after_w) / 2 for (before_ns, before_w), (after_ns, after_w) in pairs
+    )
     return area / (readings[-1][0] - readings[0][0])
 
 

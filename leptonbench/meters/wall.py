@@ -6,8 +6,8 @@ device's reading carries a second one at the wall. With a model of the host it i
 
     device / efficiency of the power supply + modelled wall energy of the host over the same window
 
-and without one, the host is what published servers with that card drew beside its thermal design power, which is a lower
-bound (a card may have drawn less) and so marked as assumed.
+and without one, the host is what published servers with that card drew beside its thermal design power, which is a
+lower bound (a card may have drawn less) and so marked as assumed.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ def read_card_servers(path: Path | None = None) -> tuple[CardServer, ...]:
                 for row in csv.DictReader(file)
             )
     except (OSError, KeyError, ValueError) as error:
-        raise UsageError(f"`{chosen}` is no table of servers", cause=str(error), hint="reinstall leptonbench") from error
+        raise UsageError(
+            f"`{chosen}` is no table of servers", cause=str(error), hint="reinstall leptonbench"
+        ) from error
 
 
 def wall_of_device(device: EnergyReading, host: EnergyReading) -> WallEnergy:

@@ -81,6 +81,7 @@ def answer(rule: Rule, workload: str, records: Sequence[CellRecord]) -> Answer:
 
     Only cells with status `ok` are considered: an invalid measurement is shown, never recommended.
     """
+    rule = _of_one_boundary(rule, workload, records)
     fallback: Answer | None = None
     for scenario in rule.scenarios:
         pool = [
@@ -97,6 +98,15 @@ def answer(rule: Rule, workload: str, records: Sequence[CellRecord]) -> Answer:
         if pool and fallback is None:
             fallback = found
     return fallback or Answer(rule, workload, None, None)
+
+
+def _of_one_boundary(rule: Rule, workload: str, records: Sequence[CellRecord]) -> Rule:
+    """Return a rule that compares like with like: joules of a card and of a whole server only at the wall."""
+    if rule.question is not Question.FRUGAL:
+        return rule
+    mine = (record for record in records if record.cell.workload == workload and record.status is Status.OK)
+    boundaries = {found.boundary for record in mine if (found := metric_of(record, rule.metric)) is not None}
+    return rule._replace(metric="wall_energy_per_inference") if len(boundaries) > 1 else rule
 
 
 def _rank(rule: Rule, workload: str, scenario: Scenario, pool: list[CellRecord]) -> Answer:
