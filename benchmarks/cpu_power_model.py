@@ -120,7 +120,7 @@ def page(errors: dict[str, Error], cpus: int) -> str:
     ]
     within = next(iter(errors.values())).within
     return (
-        f"Wall power of {servers} published servers with {cpus} CPUs, at eleven loads. Every result of the CPU that is\n"
+        f"Wall power of {servers} published servers with {cpus} CPUs at eleven loads. Every result of the CPU that is\n"
         f"predicted is left out. Within the stated {LIKE_BAND:.0%} band lie {within:.0%} of the servers.\n\n"
         + head
         + "\n".join(rows)

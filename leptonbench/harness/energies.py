@@ -1,4 +1,4 @@
-"""Joules an inference, from the rounds' readings: as read, without what an idle machine draws, and at the wall. Pure."""
+"""Joules an inference from the rounds' readings: as read, without what an idle machine draws, at the wall. Pure."""
 
 from __future__ import annotations
 

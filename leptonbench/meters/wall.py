@@ -75,16 +75,31 @@ def read_card_servers(path: Path | None = None) -> tuple[CardServer, ...]:
         ) from error
 
 
-def wall_of_device(device: EnergyReading, host: EnergyReading) -> WallEnergy:
-    """Return a card's window at the wall, with the host that was modelled over the same window."""
+def wall_of_device(device: EnergyReading, host: EnergyReading, *, published_host_w: float = 0.0) -> WallEnergy:
+    """Return a card's window at the wall, with the host that was modelled over the same window.
+
+    Servers for accelerators have fans and networks that the model's servers lack, so the high end is no lower than what
+    published servers with the card had.
+
+    Args:
+        device: The card's reading.
+        host: The model's, of the same window.
+        published_host_w: The most that the rest of a published server with this card drew for each card.
+    """
+    host_high_j = max(host.high_j, published_host_w * device.window_s)
     return WallEnergy(
         energy_j=device.energy_j / SUPPLY.middle + host.energy_j,
         low_j=device.low_j / SUPPLY.high + host.low_j,
-        high_j=device.high_j / SUPPLY.low + host.high_j,
+        high_j=device.high_j / SUPPLY.low + host_high_j,
         method=f"{device.method}, / {SUPPLY.middle:g} for the power supply ({SUPPLY.low:g} to {SUPPLY.high:g}); host "
         f"{host.method}",
         provenance=weakest((device.provenance, host.provenance, Provenance.PROJECTED)),
     )
+
+
+def hosts_of(name: str | None, servers: Sequence[CardServer]) -> list[float]:
+    """Return the watts for each card of the rest of every published server with a card."""
+    return [server.host_w_per_card for server in servers if server.nvml_name == name]
 
 
 def wall_of_card(device: EnergyReading, name: str, servers: Sequence[CardServer]) -> WallEnergy | None:
@@ -95,7 +110,7 @@ def wall_of_card(device: EnergyReading, name: str, servers: Sequence[CardServer]
         name: Of the card, as its driver tells it.
         servers: That were published.
     """
-    own = [server.host_w_per_card for server in servers if server.nvml_name == name]
+    own = hosts_of(name, servers)
     if not own:
         return None
     host_w = statistics.median(own)
@@ -165,4 +180,7 @@ class ServerMeter:
         if self._host is None:
             return wall_of_card(reading, self._card, read_card_servers()) if self._card else None
         host = self._host.end()
-        return wall_of_package(reading, host) if reading.boundary == Boundary.PACKAGE else wall_of_device(reading, host)
+        if reading.boundary == Boundary.PACKAGE:
+            return wall_of_package(reading, host)
+        most_w = max(hosts_of(self._card, read_card_servers()), default=0.0)
+        return wall_of_device(reading, host, published_host_w=most_w)

@@ -44,6 +44,15 @@ def test_the_wall_is_the_card_through_the_supply_and_the_host():
     assert "device meter" in wall.method and "wall meter" in wall.method
 
 
+def test_published_servers_with_the_card_raise_the_high_end_alone():
+    plain, with_t4 = wall_of_device(CARD, HOST), wall_of_device(CARD, HOST, published_host_w=137.3)
+    assert (with_t4.energy_j, with_t4.low_j) == (plain.energy_j, plain.low_j)
+    assert with_t4.high_j == pytest.approx(94.0 * 1.1 / 0.90 + 2.0 * 137.3)
+    meter = ServerMeter(ReplayMeter([CARD]), ReplayMeter([HOST]), card="Tesla T4")
+    meter.begin()
+    assert meter.end().wall == with_t4
+
+
 def test_a_package_is_never_more_than_the_wall():
     small = wall_of_package(reading(50.0, "package"), HOST)
     assert small.energy_j == 200.0
