@@ -88,6 +88,7 @@ class Backend(Protocol):
         format: The artifact format that it loads.
         packages: Distributions whose versions decide what it computes.
         device: What it runs on, `cpu` or `gpu`; a backend without it runs on the CPU.
+        applies: Techniques on graphs that it applies to a program itself when it opens one; none if it does not say.
     """
 
     format: Literal["torch-export", "onnx"]

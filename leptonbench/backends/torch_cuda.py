@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leptonbench.backends.base import Arrays, Recipe, RuntimeOptions, Session, Support, refuse_options
-from leptonbench.backends.cuda import card_support, torch_build
+from leptonbench.backends.cuda import card_support, installed, torch_build
 from leptonbench.backends.profile import OperatorTimes, summarise, warmed
 from leptonbench.backends.torch_compile import compile_program, compile_support
 from leptonbench.backends.torch_eager import NO_OPTIONS, TorchSession, load_program
+from leptonbench.backends.torch_weights import APPLIED, apply_steps
 from leptonbench.errors import MeasurementError
 from leptonbench.schema import Artifact
 
@@ -28,12 +29,14 @@ def torch_cuda_support(recipe: Recipe, features: frozenset[str]) -> Support:
     """Say what the torch engines on a GPU can run: PyTorch models in floating point that the card has."""
     if recipe.source == "onnx":
         return Support(False, "torch does not load ONNX files", "use the `onnxruntime-cuda` backend")
-    if recipe.precision == "int8" or any(name.startswith("quantize-") for name in recipe.techniques):
+    if "quantize-static" in recipe.techniques:
         return Support(
             False,
-            "the quantised artifact is an ONNX graph, which torch does not load",
+            "the statically quantised artifact is an ONNX graph, which torch does not load",
             "use the `onnxruntime-tensorrt` backend",
         )
+    if APPLIED.intersection(recipe.techniques) and installed("torchao") is None:
+        return Support(False, "torch narrows weights by `torchao`, which is not installed", "`pip install torchao`")
     build = torch_build()
     return card_support(recipe, features) if build.ok else build
 
@@ -172,6 +175,7 @@ class TorchCudaBackend:
     format: ClassVar[Literal["torch-export", "onnx"]] = "torch-export"
     packages: ClassVar[tuple[str, ...]] = ("torch",)
     device: ClassVar[Literal["cpu", "gpu"]] = "gpu"
+    applies: ClassVar[frozenset[str]] = APPLIED
     torch_device: ClassVar[str] = "cuda"
 
     def supports(self, recipe: Recipe, features: frozenset[str]) -> Support:
@@ -201,8 +205,9 @@ class TorchCudaBackend:
         products = set_fp32_precision(torch, artifact.precision)
         torch.backends.cudnn.benchmark = True  # shapes are few and warmed: the fastest algorithm of each is chosen
         module, facts = load_program(artifact, options, device=self.torch_device)
+        module, applied = apply_steps(module, artifact)
         major, minor = torch.cuda.get_device_capability()
-        return module, facts | {
+        return module, facts | applied | {
             "gpu": torch.cuda.get_device_name(),
             "capability": f"{major}.{minor}",
             "cuda": torch.version.cuda,

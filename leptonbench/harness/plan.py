@@ -299,6 +299,10 @@ def why_unsupported(
     if not support.ok:
         return Reason(code="unsupported", message=support.reason, hint=support.hint)
     on_module = [name for name in techniques if TECHNIQUES.get(name).stage == "module"]
+    left = set(techniques) - set(on_module) - set(getattr(BACKENDS.get(cell.backend), "applies", ()))
+    if left and BACKENDS.get(cell.backend).format == "torch-export":
+        message = f"`{min(left)}` changes an ONNX graph, and `{cell.backend}` loads programs of torch"
+        return Reason(code="unsupported", message=message, hint="use a backend that loads ONNX files")
     if workload.source == "onnx" and on_module:
         message = f"`{on_module[0]}` changes a PyTorch module, and the model is an ONNX file"
         return Reason(code="unsupported", message=message, hint="give the Hugging Face folder it was exported from")

@@ -23,7 +23,8 @@ TORCH = ("torch-cuda", "torch-cuda-graph", "torch-cuda-compile")
 
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda, "installed", lambda name: "2.13.0+cu128")
+    for module in (cuda, torch_cuda):
+        monkeypatch.setattr(module, "installed", lambda name: "2.13.0+cu128")
 
 
 def recipe(precision: str = "fp32", *techniques: str, **options: Any) -> Recipe:
@@ -43,7 +44,8 @@ def recipe(precision: str = "fp32", *techniques: str, **options: Any) -> Recipe:
         (recipe("fp16", "cast"), PASCAL, "has no fp16"),
         (recipe("fp32"), frozenset({"avx2"}), "no NVIDIA GPU"),
         (recipe("int8", "quantize-static"), ADA, "ONNX graph"),
-        (recipe("fp32", "quantize-weights"), ADA, "ONNX graph"),
+        (recipe("int8", "quantize-dynamic"), ADA, ""),
+        (recipe("fp32", "quantize-weights"), ADA, ""),
         (recipe("fp32")._replace(source="onnx"), ADA, "does not load ONNX"),
         (recipe("fp32", io_binding=True), ADA, "binds no buffers"),
         (recipe("fp32", arena=False), ADA, "arena"),
@@ -66,6 +68,13 @@ def test_a_cpu_build_of_torch_says_how_to_get_the_other(monkeypatch: pytest.Monk
         assert "pip install torch" in support.hint
 
 
+def test_narrow_weights_need_torchao(built: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_cuda, "installed", lambda name: None)
+    backend = BACKENDS.get("torch-cuda")()
+    assert "`pip install torchao`" in backend.supports(recipe("int8", "quantize-dynamic"), ADA).hint
+    assert backend.supports(recipe(), ADA).ok
+
+
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Let backends open a small network on the counterfeit device."""
@@ -85,6 +94,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         return module, {"options": EngineOptions().model_dump(mode="json"), "precision": made.precision}
 
     monkeypatch.setattr(torch_cuda, "load_program", load)
+    monkeypatch.setattr(torch_cuda, "apply_steps", lambda module, made: (module, {"applied": len(made.recipe)}))
     monkeypatch.setattr(torch_cuda.TorchCudaBackend, "torch_device", "cpu")
     yield SimpleNamespace(network=network, asked=asked, cuda=fake_cuda, torch=torch)
     for part, precision in before:
