@@ -134,7 +134,7 @@ def plan_run(request: RunRequest, machine: Fingerprint) -> RunPlan:
     workloads = tuple(_workload(name, request) for name in suite.workloads)
     asked = request.overrides
     threads = request.threads or suite.threads or max(1, cores_available() // (asked.instances or 1))
-    features = _features(suite, machine)
+    features = {device: features_on(device, machine) for device in suite.devices}
     cells: list[CellSpec] = []
     skipped: list[CellRecord] = []
     matrix = itertools.product(workloads, suite.backends, variants, suite.devices, suite.scenarios)
@@ -220,12 +220,11 @@ def _devices(suite: SuiteSpec) -> tuple[str, ...]:
     return (*suite.devices, HOST_GPU) if wants_gpu and HOST_GPU not in suite.devices else suite.devices
 
 
-def _features(suite: SuiteSpec, machine: Fingerprint) -> dict[str, frozenset[str]]:
-    """Return what engines decide by, for each device."""
-    found = {HOST_CPU: frozenset(machine.identity.cpu_flags)}
-    if HOST_GPU in suite.devices:
-        found[HOST_GPU] = gpu_features(current_gpu(machine.identity))
-    return found
+def features_on(device: str, machine: Fingerprint) -> frozenset[str]:
+    """Return what engines decide by on one of this machine's devices."""
+    if device == HOST_GPU:
+        return gpu_features(current_gpu(machine.identity))
+    return frozenset(machine.identity.cpu_flags)
 
 
 def _measuring(request: RunRequest) -> dict[str, object]:

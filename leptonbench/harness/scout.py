@@ -11,7 +11,7 @@ import numpy as np
 
 from leptonbench.errors import MeasurementError
 from leptonbench.harness.children import run_worker, scratch_folder
-from leptonbench.harness.plan import why_unsupported
+from leptonbench.harness.plan import features_on, why_unsupported
 from leptonbench.harness.probe import SERVICE
 from leptonbench.harness.rate import search_percentile
 from leptonbench.harness.run import Run
@@ -27,7 +27,7 @@ from leptonbench.harness.search import (
     option_changes,
     sustained_rate,
 )
-from leptonbench.harness.system import cores_available, cpu_features
+from leptonbench.harness.system import cores_available
 from leptonbench.harness.tuning import TuneRequest
 from leptonbench.schema import CellSpec, EngineOptions
 from leptonbench.stats.early_stopping import minimum_queries
@@ -96,7 +96,7 @@ class Scout:
             cell,
             workload=self.plan.workload(cell),
             variant=self.plan.variant(cell),
-            features=cpu_features(),
+            features=features_on(cell.device, self.run.store.manifest.fingerprint),
         )
         if reason is not None:
             self.not_tried[engine_name(engine)] = reason.message

@@ -82,7 +82,7 @@ def measure(job: WorkerJob, result: dict[str, Any]) -> None:
     values["peak_memory"] = float(peak_memory_bytes())
     if job.gpu is not None:
         values["peak_device_memory"] = float(used_bytes(job.gpu.index))
-        result["effective"] = session.effective() | result["effective"]
+        result["effective"] |= session.effective()  # with the memory that it came to hold
     durations_s = [samples.duration_s(index) for index in indices]
     if "latency_mean" in values and None not in durations_s:
         values["real_time_factor"] = values["latency_mean"] / float(np.mean(np.array(durations_s, dtype=float)))

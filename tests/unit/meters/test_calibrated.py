@@ -118,3 +118,12 @@ def test_a_calibrated_machine_has_a_narrower_band(given):
     assert reading.high_j / reading.energy_j == pytest.approx(1.15, rel=1e-3)
     assert reading.provenance is Provenance.PROJECTED
     assert reading.wall is not None and reading.wall.energy_j == reading.energy_j
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_files_that_the_page_shows_are_sound(given, number):
+    page = (Path(__file__).resolve().parents[3] / "docs" / "energy.md").read_text(encoding="utf-8")
+    given.write_text(page.split("```yaml\n")[number + 1].split("```")[0])
+    profile, known = powered_host(_identity())
+    assert known
+    assert profile.power is not None
