@@ -41,12 +41,17 @@ def why_no_gpu(identity: Identity) -> Reason | None:
 
 def gpu_profile(facts: GpuFacts) -> DeviceProfile:
     """Return the profile of this machine's GPU, named `host-gpu`: the published one, else one without any figures."""
-    name = _slug(facts.name)
-    known = [profile for profile in catalog.load_profiles("gpu") if _same_card(_slug(profile.name), name)]
+    known = [profile for profile in catalog.load_profiles("gpu") if _describes(profile, facts.name)]
     if known:
         found = max(known, key=lambda profile: len(profile.name))
         return found.model_copy(update={"name": HOST_GPU})
     return DeviceProfile(name=HOST_GPU, kind="gpu", title={"en": facts.name, "zh": facts.name})
+
+
+def _describes(profile: DeviceProfile, name: str) -> bool:
+    """Say whether a profile is of the card that its driver calls so: by the names it lists, else by its own name."""
+    listed = getattr(getattr(profile, "accelerator", None), "driver_names", ())
+    return name in listed if listed else _same_card(_slug(profile.name), _slug(name))
 
 
 def _slug(name: str) -> str:

@@ -153,10 +153,13 @@ class ServerMeter:
         inner: What is read.
         host: A model of the host's wall energy; `None` where it has no power figures.
         card: The card's name, for one that is read without a model of its host.
+
+    Attributes:
+        inner: What is read.
     """
 
     def __init__(self, inner: Meter, host: Meter | None, *, card: str | None = None) -> None:
-        self._inner = inner
+        self.inner = inner
         self._host = host
         self._card = card
         self.least_window_s = max(inner.least_window_s, host.least_window_s if host else 0.0)
@@ -165,7 +168,7 @@ class ServerMeter:
         """Open both windows, the one that is read last."""
         if self._host is not None:
             self._host.begin()
-        self._inner.begin()
+        self.inner.begin()
 
     def end(self) -> EnergyReading:
         """Close both windows.
@@ -173,7 +176,7 @@ class ServerMeter:
         Raises:
             MeasurementError: If either reading is not sound.
         """
-        reading = self._inner.end()
+        reading = self.inner.end()
         return reading.model_copy(update={"wall": self._wall(reading)})
 
     def _wall(self, reading: EnergyReading) -> WallEnergy | None:

@@ -59,7 +59,7 @@ def _model(root: Path, *, matched: bool) -> Rig:
 
 def _gpu(*, polled: bool) -> Rig:
     """Return a GPU that works in steps of a second and draws nothing in between."""
-    fake = FakeNvml(Card(instant=True, power_w=lambda at_s: 50.0 + at_s % 1.0))
+    fake = FakeNvml(Card(instant=True, power_w=lambda at_s: 50.0 + round(1000 * at_s) % 1000 / 999))
     gpu = Gpu(0, library=fake)
     sampler = FakeSampler(fake, gpu.instant_w)
     meter: Meter = NvmlCounterMeter(gpu, idle_w=16.0, clock_ns=fake.clock_ns)

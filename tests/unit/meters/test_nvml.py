@@ -17,7 +17,7 @@ from tests.unit.meters.test_select_and_replay import profile
 
 LOADS = {
     "steady": lambda at_s: 60.0,
-    "idle, then busy": lambda at_s: 15.0 if at_s < 0.95 else 70.0,
+    "idle, then busy": lambda at_s: 15.0 if at_s < 0.95 else 69.0 + 0.1 * at_s,
     "rising": lambda at_s: min(70.0, 20.0 + 10.0 * at_s),
     "slow swing": lambda at_s: 45.0 + 20.0 * math.sin(at_s * 9.0),
 }
@@ -64,7 +64,7 @@ SENSORS = {
 def test_the_polled_band_holds_the_true_energy_for_each_kind_of_sensor(sensor, load):
     card = SENSORS[sensor]
     fake = FakeNvml(
-        Card(**{**vars(card), "power_w": LOADS[load] if load != "steady" else lambda at_s: 60 + 0.1 * at_s})
+        Card(**{**vars(card), "power_w": LOADS[load] if load != "steady" else lambda at_s: 60.0 + 0.1 * at_s})
     )
     meter = power_meter(fake)
     fake.pass_s(1.0)
@@ -169,7 +169,7 @@ def test_power_that_is_stuck_or_zero_is_a_fault(watts, words):
     fake = FakeNvml(Card(power_w=watts))
     meter = power_meter(fake)
     meter.begin()
-    fake.pass_s(2.0)
+    fake.pass_s(3.0)
     with pytest.raises(MeasurementError, match=words):
         meter.end()
 
