@@ -211,7 +211,7 @@ class TorchCudaBackend:
             "gpu": torch.cuda.get_device_name(),
             "capability": f"{major}.{minor}",
             "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
             "fp32_products": products,
             "copies": _ON_GPU,
         }

@@ -90,7 +90,7 @@ def _share(module: Any, layers: list[Any]) -> float:
     """Return the share of the network's weights that lies in these layers; vectors count as none's."""
     total = {p.data_ptr(): p.numel() for p in (*module.parameters(), *module.buffers()) if p.dim() > 1}
     held = {layer.weight.data_ptr(): layer.weight.numel() for layer in layers}
-    return sum(held.values()) / max(1, sum({**total, **held}.values()))
+    return float(sum(held.values()) / max(1, sum({**total, **held}.values())))
 
 
 def _quantised(module: Any, technique: str, block: int) -> tuple[Any, dict[str, Any]]:
@@ -111,7 +111,10 @@ def _quantised(module: Any, technique: str, block: int) -> tuple[Any, dict[str, 
     config = (
         quantization.Int8DynamicActivationInt8WeightConfig()
         if technique == "quantize-dynamic"
-        else quantization.IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=PerGroup(block))
+        else quantization.IntxWeightOnlyConfig(
+            weight_dtype=getattr(torch, "int4"),  # noqa: B009 - not among its stubs
+            granularity=PerGroup(block),
+        )
     )
     chosen = set(map(id, layers))
     quantization.quantize_(module, config, filter_fn=lambda layer, name: id(layer) in chosen)

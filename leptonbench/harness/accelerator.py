@@ -82,7 +82,7 @@ def measure_idle(*, gpu: Gpu | None = None, sleep: Callable[[float], None] = tim
         idle_w = min(readings)
     facts = gpu.facts
     gpu.close()
-    return GpuRef(index=facts.index, uuid=facts.uuid, name=facts.name, driver=facts.driver, idle_w=idle_w or None)
+    return GpuRef(index=facts.number, uuid=facts.uuid, name=facts.name, driver=facts.driver, idle_w=idle_w or None)
 
 
 @contextmanager

@@ -45,7 +45,7 @@ _TAGS = ("energy_per_inference", "dynamic_energy_per_inference", "wall_energy_pe
 def _dynamic(readings: Sequence[tuple[EnergyReading, float]], boundary: Boundary) -> Quantity:
     """Return what work added to an idle machine: comparable across machines of different size."""
     shares = [
-        _Share(*((joules - e.idle_j) / n for joules in (e.energy_j, e.low_j, e.high_j)), e.provenance)
+        _Share((e.energy_j - e.idle_j) / n, (e.low_j - e.idle_j) / n, (e.high_j - e.idle_j) / n, e.provenance)
         for e, n in readings
         if e.idle_j is not None
     ]

@@ -159,10 +159,12 @@ def plan_run(request: RunRequest, machine: Fingerprint) -> RunPlan:
             or _why_not_queued(scenario.kind, asked)
             or _why_excluded(cell, suite, request)
         )
-        if reason is None and absent is None:
+        if reason is not None and absent is None:
+            skipped.append(skipped_record(cell, reason))
+        elif reason is None and absent is not None:  # what is left out anyway is not listed as missing its device
+            skipped.append(skipped_record(cell, absent))
+        elif reason is None:
             cells.append(cell)
-        elif reason is None or absent is None:  # what would be left out anyway is not listed as missing its device
-            skipped.append(skipped_record(cell, absent or reason))
     if not cells and not skipped:
         kinds = ", ".join(f"`{name}` on a {device_kind(name).upper()}" for name in suite.backends)
         raise UsageError(

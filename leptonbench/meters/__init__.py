@@ -73,13 +73,13 @@ def select_gpu_meter(
     facts = gpu.facts
     whole = nvml.whole_card(facts)
     if not whole.available:
-        raise PrerequisiteError(f"the energy of GPU {facts.index} cannot be told", cause=whole.reason, hint=whole.hint)
+        raise PrerequisiteError(f"the energy of GPU {facts.number} cannot be told", cause=whole.reason, hint=whole.hint)
     model = None if host.power is None else CpuModelMeter(host, matched=matched)
     counter = nvml.counter_availability(gpu)
     if counter.available:
         return ServerMeter(nvml.NvmlCounterMeter(gpu, idle_w=idle_w), model, card=facts.name), None
     source = nvml.power_source(facts, has_instant=nvml.has_instant_power(gpu))
-    sampler = ProcessSampler.of_gpu(facts.index, instant=source.instant, period_s=nvml.POLL_S)
+    sampler = ProcessSampler.of_gpu(facts.number, instant=source.instant, period_s=nvml.POLL_S)
     meter = nvml.NvmlPowerMeter(gpu, source, sampler, idle_w=idle_w)
     notice = Notice(
         code="energy-polled",

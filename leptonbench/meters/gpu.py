@@ -20,13 +20,13 @@ class GpuFacts(NamedTuple):
     """What a GPU is.
 
     Attributes:
-        index: Among those that the driver shows, in the order of their bus addresses.
+        number: Among those that the driver shows, in the order of their bus addresses.
         capability: Of CUDA, (8, 0) for an A100; `None` where the driver does not tell.
         power_limit_w: That the driver enforces now; `None` where it does not tell.
         mig: Whether it is cut into instances.
     """
 
-    index: int
+    number: int
     name: str
     uuid: str
     driver: str
@@ -84,7 +84,7 @@ class Gpu:
         limit_mw = self._optional(lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle))
         mig = self._optional(lambda: nvml.nvmlDeviceGetMigMode(handle))
         return GpuFacts(
-            index=self._index,
+            number=self._index,
             name=str(nvml.nvmlDeviceGetName(handle)),
             uuid=str(nvml.nvmlDeviceGetUUID(handle)),
             driver=str(nvml.nvmlSystemGetDriverVersion()),
@@ -208,7 +208,7 @@ def check_alone(gpu: Gpu, *, own: int) -> None:
     if len(found) > own:
         pids = ", ".join(str(process.pid) for process in found if process.pid != os.getpid())
         raise MeasurementError(
-            f"another process computes on GPU {gpu.facts.index} ({gpu.facts.name})",
+            f"another process computes on GPU {gpu.facts.number} ({gpu.facts.name})",
             cause=f"processes {pids}",
             hint="end it, or choose another GPU with CUDA_VISIBLE_DEVICES",
         )

@@ -125,22 +125,27 @@ def nearest(server: ServerSpec, results: Sequence[PublishedServer], *, neighbour
     return Curve(watts, chosen)
 
 
+def _sizes(server: ServerSpec) -> dict[str, float]:
+    """Return what makes a server large, by the name that an error gives it."""
+    return {
+        "total thermal design power, W": server.tdp_w * server.sockets,
+        "cores": server.cores,
+        "sockets": server.sockets,
+    }
+
+
 def check_in_range(server: ServerSpec, results: Sequence[PublishedServer]) -> None:
     """Refuse a server that is larger or newer than any result: neighbours would understate it.
 
     Raises:
         UsageError: Naming the figure.
     """
-    figures = {
-        "total thermal design power, W": lambda one: one.tdp_w * one.sockets,
-        "cores": lambda one: float(one.cores),
-        "sockets": lambda one: float(one.sockets),
-    }
-    for name, figure in figures.items():
-        most = max(figure(result.server) for result in results)
-        if figure(server) > _STRETCH * most:
+    sizes = [_sizes(result.server) for result in results]
+    for name, size in _sizes(server).items():
+        most = max(one[name] for one in sizes)
+        if size > _STRETCH * most:
             raise UsageError(
-                f"no published server is like this one: {name} is {figure(server):g}",
+                f"no published server is like this one: {name} is {size:g}",
                 cause=f"the largest among the results has {most:g}, and power is not carried on beyond {_STRETCH:g}x",
                 hint="measure its power at 0, 10, 50 and 100 % load and give the points (docs/energy.md)",
             )

@@ -247,7 +247,7 @@ def test_without_a_driver_there_is_no_gpu_and_a_reason(fake):
 def test_the_gpu_is_the_first_that_is_left_visible(visible, index, fake, monkeypatch):
     fake.cards.append(Card(uuid="GPU-bbbb"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert Gpu(library=fake).facts.index == index
+    assert Gpu(library=fake).facts.number == index
 
 
 @pytest.mark.parametrize("visible", ["", "7", "GPU-none"])
