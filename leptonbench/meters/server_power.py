@@ -25,7 +25,7 @@ from leptonbench.schema import Fact, PowerProfile, ServerSpec
 NEIGHBOURS = 7
 """How many published servers a curve is made from; fixed beforehand, not tuned."""
 LIKE_BAND = 0.30
-"""Relative band of a curve by neighbours: the 90th percentile of the energy error on CPUs left out is 26 %."""
+"""Relative band of a curve by neighbours: the 90th percentile of the energy error on CPUs left out is 25 %."""
 SAME_BAND = 0.20
 """The same where the very CPU has results: the servers around one CPU differ so much."""
 _CLOSEST = 1e-2
