@@ -13,6 +13,7 @@ from leptonbench import catalog
 from leptonbench.backends.cuda import FEATURE
 from leptonbench.errors import MeasurementError
 from leptonbench.harness.jobs import GpuRef, WorkerJob
+from leptonbench.harness.system import cpu_features
 from leptonbench.meters.gpu import Gpu, GpuFacts, check_alone, find_gpu
 from leptonbench.schema import DeviceProfile, Identity, Reason
 
@@ -26,6 +27,11 @@ def gpu_features(facts: GpuFacts | None) -> frozenset[str]:
     if facts is None or facts.capability is None:
         return frozenset()
     return frozenset({f"{FEATURE}{facts.capability[0]}.{facts.capability[1]}"})
+
+
+def device_features(device: str) -> frozenset[str]:
+    """Return what engines decide by on one of this machine's devices, as it is now."""
+    return gpu_features(find_gpu()) if device == HOST_GPU else cpu_features()
 
 
 def why_no_gpu(identity: Identity) -> Reason | None:

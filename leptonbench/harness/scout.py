@@ -10,8 +10,9 @@ from statistics import median
 import numpy as np
 
 from leptonbench.errors import MeasurementError
+from leptonbench.harness.accelerator import device_features
 from leptonbench.harness.children import run_worker, scratch_folder
-from leptonbench.harness.plan import features_on, why_unsupported
+from leptonbench.harness.plan import why_unsupported
 from leptonbench.harness.probe import SERVICE
 from leptonbench.harness.rate import search_percentile
 from leptonbench.harness.run import Run
@@ -96,7 +97,7 @@ class Scout:
             cell,
             workload=self.plan.workload(cell),
             variant=self.plan.variant(cell),
-            features=features_on(cell.device, self.run.store.manifest.fingerprint),
+            features=device_features(cell.device),
         )
         if reason is not None:
             self.not_tried[engine_name(engine)] = reason.message
