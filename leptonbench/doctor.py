@@ -13,16 +13,21 @@ from typing import NamedTuple
 
 import psutil
 
+from leptonbench.backends.base import Support
+from leptonbench.backends.cuda import installed, torch_build
 from leptonbench.catalog import suite_names
-from leptonbench.errors import LeptonError, PrerequisiteError
+from leptonbench.errors import LeptonError, PrerequisiteError, UsageError
 from leptonbench.fpga.sim.build import tools
+from leptonbench.harness.device import powered_host
 from leptonbench.harness.system import cpu_features, fingerprint, package_version
-from leptonbench.meters import rapl
+from leptonbench.meters import nvml, rapl
+from leptonbench.meters.gpu import Gpu, check_alone
 from leptonbench.paths import cache_dir, data_root, results_dir
 from leptonbench.schema import Fingerprint
 
 _GIB = 1024**3
 _INT8 = ("amx_int8", "avx512_vnni", "avx_vnni", "i8mm", "asimddp")
+_POWER_HINT = "give its power: metered points or the kind of server (LEPTONBENCH_POWER, docs/energy.md)"
 _BF16 = ("amx_bf16", "avx512_bf16", "bf16")
 
 # Import name, distribution, what it is for. All are dependencies; without the required ones nothing runs.
@@ -73,7 +78,8 @@ def diagnose() -> list[Check]:
     checks += _space()
     checks += [_package(*row, required=True) for row in _REQUIRED]
     checks += [_package(*row, required=False) for row in _OPTIONAL]
-    checks += [_compiler(), _simulation(), _data(), _energy(), _gpu(machine)]
+    checks += [_compiler(), _simulation(), _data(), _energy(), _power(machine)]
+    checks += _gpu(machine)
     return checks
 
 
@@ -177,10 +183,63 @@ def _energy() -> Check:
     return Check("meters", "rapl", State.WARN, f"{counter.reason}; energy is modelled instead", counter.hint)
 
 
-def _gpu(machine: Fingerprint) -> Check:
-    if machine.identity.gpus:
-        return Check("meters", "nvidia", State.OK, ", ".join(machine.identity.gpus))
-    return _without_gpu(_nvml_version)
+def _power(machine: Fingerprint) -> Check:
+    """Say whose power figures model this machine's energy."""
+    try:
+        profile, known = powered_host(machine.identity)
+    except UsageError as error:
+        return Check("meters", "power model", State.MISSING, f"{error.message}: {error.cause}", error.hint)
+    if profile.power is None:
+        return Check("meters", "power model", State.WARN, "the hardware profile has no power figures", _POWER_HINT)
+    power = profile.power
+    words = f"{power.idle_w.value:g} to {power.full_w.value:g} W for {power.hardware_threads} threads"
+    detail = f"{words}: {power.idle_w.source}"
+    return Check("meters", "power model", State.OK if known else State.WARN, detail, "" if known else _POWER_HINT)
+
+
+def _gpu(machine: Fingerprint) -> list[Check]:
+    """Look at the GPU, its meter and the engines that run on it."""
+    if not machine.identity.gpus:
+        return [_without_gpu(_nvml_version)]
+    found = [Check("meters", "nvidia", State.OK, ", ".join(machine.identity.gpus))]
+    try:
+        gpu = Gpu()
+    except LeptonError as error:
+        return [*found, Check("meters", "nvml", State.WARN, f"{error.message}: {error.cause}", error.hint)]
+    found += [_gpu_meter(gpu), _gpu_alone(gpu)]
+    gpu.close()
+    engines = {"torch-cuda": torch_build(), "onnxruntime-cuda": _onnxruntime_gpu()}
+    states = {True: State.OK, False: State.WARN}
+    found += [Check("packages", name, states[one.ok], one.reason or "ready", one.hint) for name, one in engines.items()]
+    return found
+
+
+def _gpu_meter(gpu: Gpu) -> Check:
+    """Say how the GPU's energy would be known."""
+    whole, counter = nvml.whole_card(gpu.facts), nvml.counter_availability(gpu)
+    if not whole.available:
+        return Check("meters", "nvml", State.WARN, f"no energy of GPU cells: {whole.reason}", whole.hint)
+    if counter.available:
+        return Check("meters", "nvml", State.OK, f"total energy counter, driver {gpu.facts.driver}")
+    source = nvml.power_source(gpu.facts, has_instant=nvml.has_instant_power(gpu))
+    field = "power.draw.instant" if source.instant else "power.draw"
+    detail = f"{field} is polled, +/-{source.band:.0%} or wider: {counter.reason}"
+    return Check("meters", "nvml", State.WARN, detail, counter.hint)
+
+
+def _gpu_alone(gpu: Gpu) -> Check:
+    try:
+        check_alone(gpu, own=0)
+    except LeptonError as error:
+        return Check("conditions", "gpu", State.WARN, f"{error.message}: {error.cause}", error.hint)
+    return Check("conditions", "gpu", State.OK, "nobody else computes on it")
+
+
+def _onnxruntime_gpu() -> Support:
+    found = installed("onnxruntime-gpu")
+    if found is not None:
+        return Support(True)
+    return Support(False, "not installed", "`pip install onnxruntime-gpu` in place of `onnxruntime`")
 
 
 def _nvml_version() -> str:

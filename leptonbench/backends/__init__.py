@@ -20,6 +20,11 @@ BACKENDS: Registry[type[Backend]] = Registry(
         "torch-compile": "leptonbench.backends.torch_compile:TorchCompileBackend",
         "onnxruntime": "leptonbench.backends.onnxruntime:OnnxRuntimeBackend",
         "openvino": "leptonbench.backends.openvino:OpenVinoBackend",
+        "torch-cuda": "leptonbench.backends.torch_cuda:TorchCudaBackend",
+        "torch-cuda-graph": "leptonbench.backends.torch_cuda:TorchCudaGraphBackend",
+        "torch-cuda-compile": "leptonbench.backends.torch_cuda:TorchCudaCompileBackend",
+        "onnxruntime-cuda": "leptonbench.backends.onnxruntime_gpu:OnnxRuntimeCudaBackend",
+        "onnxruntime-tensorrt": "leptonbench.backends.onnxruntime_gpu:OnnxRuntimeTensorRtBackend",
     },
     group="leptonbench.backends",
 )
@@ -45,6 +50,11 @@ def backend(name: str) -> type[Backend] | type[SimulatedBackend]:
     return SIMULATED.get(name) if name in SIMULATED else BACKENDS.get(name)
 
 
+def device_kind(name: str) -> str:
+    """Return what a backend runs on: `cpu`, unless it says otherwise."""
+    return str(getattr(backend(name), "device", "cpu"))
+
+
 __all__ = [
     "BACKENDS",
     "SIMULATED",
@@ -57,4 +67,5 @@ __all__ = [
     "Support",
     "backend",
     "backend_names",
+    "device_kind",
 ]

@@ -88,13 +88,15 @@ class Backend(Protocol):
     Attributes:
         format: The artifact format that it loads.
         packages: Distributions whose versions decide what it computes.
+        device: What it runs on, `cpu` or `gpu`; a backend without it runs on the CPU.
+        applies: Techniques on graphs that it applies to a program itself when it opens one; none if it does not say.
     """
 
     format: Literal["torch-export", "onnx"]
     packages: tuple[str, ...]
 
     def supports(self, recipe: Recipe, features: frozenset[str]) -> Support:
-        """Say whether it can run the recipe on a CPU with these features; imports no engine."""
+        """Say whether it can run the recipe on a device with these features; imports no engine."""
 
     def open(self, artifact: Artifact, options: RuntimeOptions) -> Session:
         """Load the artifact.

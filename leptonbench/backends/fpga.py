@@ -30,6 +30,7 @@ class FpgaBackend:
 
     format: ClassVar[Literal["torch-export", "onnx"]] = "onnx"
     answers: ClassVar[str] = "onnxruntime"
+    device: ClassVar[str] = "fpga"
 
     def supports(self, recipe: Recipe, features: frozenset[str]) -> Support:
         """Say no to everything but 8-bit codes that were fixed beforehand; imports no engine."""

@@ -7,7 +7,7 @@ import os
 import platform
 import tempfile
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -139,50 +139,65 @@ class OnnxRuntimeBackend:
         x86 CPUs without VNNI add pairs of u8 x s8 products in 16 bits, which saturates and costs accuracy; there
         the exact (slower) kernels are asked for, so that the speed shown belongs to the accuracy shown.
         """
-        import onnxruntime
-
-        settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = options.threads
-        settings.inter_op_num_threads = 1
-        settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        level = _LEVELS[options.engine.graph_optimisation]
-        settings.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
-        settings.enable_cpu_mem_arena = options.engine.arena
-        settings.log_severity_level = 3
-        facts: dict[str, Any] = {
-            "engine": f"onnxruntime {onnxruntime.__version__}",
-            "provider": "CPUExecutionProvider",
-            "threads": options.threads,
-            "precision": artifact.precision,
-        }
+        facts: dict[str, Any] = {"provider": "CPUExecutionProvider", "threads": options.threads}
+        entries: dict[str, str] = {}
         if artifact.precision == "int8":
             exact = _needs_exact(artifact, options)
-            settings.add_session_config_entry("session.x64quantprecision", "1" if exact else "0")
+            entries["session.x64quantprecision"] = "1" if exact else "0"
             facts["int8_accumulation"] = "exact u8 x u8 kernels (no VNNI)" if exact else "native"
-        with tempfile.TemporaryDirectory() as scratch:
-            if options.profile:
-                settings.enable_profiling = True
-                settings.profile_file_prefix = str(options.cache / f"profile-{os.getpid()}")
-            if options.inspect:
-                settings.optimized_model_filepath = str(Path(scratch) / "optimised.onnx")
-            try:
-                session = onnxruntime.InferenceSession(
-                    artifact.path, sess_options=settings, providers=["CPUExecutionProvider"]
-                )
-            except Exception as error:  # onnxruntime raises classes of its own without a common public base
-                raise MeasurementError(
-                    "ONNX Runtime cannot open the model",
-                    cause=str(error).strip().splitlines()[0],
-                    hint="check the operators and their types with `leptonbench doctor` and the engine's version",
-                ) from error
-            if options.inspect:
-                facts |= _inspect(Path(scratch) / "optimised.onnx")
+        session, found = open_session(artifact, options, providers=["CPUExecutionProvider"], entries=entries)
         kind = BoundSession if options.engine.io_binding else OnnxRuntimeSession
-        facts["options"] = _read_back(session, io_binding=kind is BoundSession)
+        facts |= found | {"options": read_back(session, io_binding=kind is BoundSession)}
         return kind(session, facts)
 
 
-def _read_back(session: Any, *, io_binding: bool) -> dict[str, Any]:
+def open_session(
+    artifact: Artifact, options: RuntimeOptions, *, providers: list[Any], entries: Mapping[str, str]
+) -> tuple[Any, dict[str, Any]]:
+    """Return ONNX Runtime's own session, and what is known of it.
+
+    Args:
+        artifact: The graph.
+        options: Threads, the level of optimisation, whether to inspect or to profile.
+        providers: That may run it, by name or as pairs of a name and its options.
+        entries: Configuration of the session.
+
+    Raises:
+        MeasurementError: If the engine refuses the graph.
+    """
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    settings.inter_op_num_threads = 1
+    settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    level = _LEVELS[options.engine.graph_optimisation]
+    settings.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+    settings.enable_cpu_mem_arena = options.engine.arena
+    settings.log_severity_level = 3
+    for key, value in entries.items():
+        settings.add_session_config_entry(key, value)
+    facts: dict[str, Any] = {"engine": f"onnxruntime {onnxruntime.__version__}", "precision": artifact.precision}
+    with tempfile.TemporaryDirectory() as scratch:
+        if options.profile:
+            settings.enable_profiling = True
+            settings.profile_file_prefix = str(options.cache / f"profile-{os.getpid()}")
+        if options.inspect:
+            settings.optimized_model_filepath = str(Path(scratch) / "optimised.onnx")
+        try:
+            session = onnxruntime.InferenceSession(artifact.path, sess_options=settings, providers=providers)
+        except Exception as error:  # onnxruntime raises classes of its own without a common public base
+            raise MeasurementError(
+                "ONNX Runtime cannot open the model",
+                cause=str(error).strip().splitlines()[0],
+                hint="check the operators and their types with `leptonbench doctor` and the engine's version",
+            ) from error
+        if options.inspect:
+            facts |= _inspect(Path(scratch) / "optimised.onnx")
+    return session, facts
+
+
+def read_back(session: Any, *, io_binding: bool) -> dict[str, Any]:
     """Return the options that the session itself says it has."""
     held = session.get_session_options()
     names = {level: name for name, level in _LEVELS.items()}

@@ -33,7 +33,7 @@ NO_MEMORY_OPTIONS = {
         "use `onnxruntime`, which binds inputs and outputs",
     ),
 }
-_NO_OPTIONS = {
+NO_OPTIONS = {
     "graph_optimisation": (
         "eager torch runs the exported operators one by one and optimises no graph",
         "use `torch-compile`, which does",
@@ -113,8 +113,13 @@ class TorchSession:
         self._module = None
 
 
-def load_program(artifact: Artifact, options: RuntimeOptions) -> tuple[Any, dict[str, Any]]:
+def load_program(artifact: Artifact, options: RuntimeOptions, *, device: str = "cpu") -> tuple[Any, dict[str, Any]]:
     """Load a saved program as a callable module, with the thread count set.
+
+    Args:
+        artifact: Where it is.
+        options: For the threads.
+        device: Of torch; a program is saved on the CPU and moved with all of its constants.
 
     Raises:
         MeasurementError: If it is no program of a version that this torch reads.
@@ -125,7 +130,12 @@ def load_program(artifact: Artifact, options: RuntimeOptions) -> tuple[Any, dict
     if torch.get_num_interop_threads() != 1:  # it can be set once a process, which may open several instances
         torch.set_num_interop_threads(1)
     try:
-        module = torch.export.load(artifact.path).module(check_guards=False)
+        program = torch.export.load(artifact.path)
+        if device != "cpu":
+            from torch.export.passes import move_to_device_pass
+
+            program = move_to_device_pass(program, device)
+        module = program.module(check_guards=False)
     except Exception as error:  # torch raises zip, pickle and version errors without a common base
         raise MeasurementError(
             "torch cannot load the program",
@@ -151,7 +161,7 @@ class TorchBackend:
 
     def supports(self, recipe: Recipe, features: frozenset[str]) -> Support:
         """Say whether torch can run the recipe."""
-        honoured = refuse_options(recipe.options, _NO_OPTIONS)
+        honoured = refuse_options(recipe.options, NO_OPTIONS)
         return torch_support(recipe, features) if honoured.ok else honoured
 
     def open(self, artifact: Artifact, options: RuntimeOptions) -> Session:

@@ -86,21 +86,20 @@ def _variants() -> Rows:
 
 
 def _backends() -> Rows:
-    from leptonbench.backends import backend_names
+    from leptonbench.backends import backend_names, device_kind
 
-    return [{"name": name} for name in backend_names()]
+    return [{"name": name, "runs on": device_kind(name)} for name in backend_names()]
 
 
 def _devices() -> Rows:
     from leptonbench import catalog
 
-    host = {"name": "host-cpu", "kind": "cpu", "title": "This machine's CPU"}
-    profiles = [profile for kind in catalog.DEVICE_KINDS for profile in catalog.load_profiles(kind)]
-    return [host] + [
-        {"name": profile.name, "kind": profile.kind, "title": profile.title["en"]}
-        for profile in profiles
-        if profile.name != "host-cpu"
+    own = [
+        {"name": "host-cpu", "kind": "cpu", "title": "This machine's CPU"},
+        {"name": "host-gpu", "kind": "gpu", "title": "This machine's NVIDIA GPU"},
     ]
+    profiles = [profile for kind in catalog.DEVICE_KINDS for profile in catalog.load_profiles(kind)]
+    return own + [{"name": profile.name, "kind": profile.kind, "title": profile.title["en"]} for profile in profiles]
 
 
 def _metrics() -> Rows:

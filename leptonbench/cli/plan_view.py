@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,17 @@ def show_plan(plan: Plan) -> None:
     """Print the cells, the skipped ones with reasons, and the time it will take."""
     name = CellNames([*plan.cells, *(record.cell for record in plan.skipped)])
     rows = [[name(cell), "run", ""] for cell in plan.cells]
-    rows += [[name(record.cell), "skip", because(record.reason)] for record in plan.skipped]
+    absent = [record for record in plan.skipped if record.reason and record.reason.code == "no-device"]
+    rows += [[name(record.cell), "skip", because(record.reason)] for record in plan.skipped if record not in absent]
+    rows += _absent_rows(absent)
     console.table([Column("cell"), Column("plan"), Column("why")], rows)
     console.say(plan_line(plan))
+
+
+def _absent_rows(records: Sequence[CellRecord]) -> list[list[str]]:
+    """Return one row for all cells on a device that is not there."""
+    groups = Counter((record.cell.device, because(record.reason)) for record in records)
+    return [[f"{counted(count, 'cell')} on {device}", "skip", why] for (device, why), count in groups.items()]
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:

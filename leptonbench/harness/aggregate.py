@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from leptonbench.harness.energies import energies
 from leptonbench.harness.jobs import Score
 from leptonbench.schema import (
     METRICS,
     Artifact,
-    Boundary,
     CellRecord,
     CellSpec,
     Notice,
@@ -25,7 +25,6 @@ from leptonbench.schema import (
     ScenarioSpec,
     Settings,
     Status,
-    weakest,
 )
 from leptonbench.stats.early_stopping import certified_percentile
 from leptonbench.stats.interval import Interval
@@ -42,6 +41,7 @@ _OVER_ROUNDS = (
     "preprocess",
     "postprocess",
     "peak_memory",
+    "peak_device_memory",
     "throughput",
     "real_time_factor",
 )
@@ -79,7 +79,7 @@ def aggregate(data: CellData, *, quality: QualitySpec, latency_target_s: float, 
     measured = [r for r in data.rounds if r.values and r.status is not Status.FAILED]
     if measured:
         metrics |= _times(data, measured)
-        metrics["energy_per_inference"] = _energy(measured)
+        metrics |= energies(measured)
     if data.score is not None:
         metrics["quality"] = quality_of(data.score)
     met = _meets_target(data, latency_target_s, percentile) if measured else None
@@ -237,32 +237,6 @@ def _meets_target(data: CellData, latency_target_s: float, percentile: float) ->
     # So many late queries would be rarer than the certificate allows, were the percentile within the target.
     missed = late > 0 and 1 - binomial_cdf(late - 1, len(pooled), 1 - percentile) < _CERTIFICATE
     return False if missed else None
-
-
-def _energy(rounds: Sequence[RoundRecord]) -> Quantity:
-    """Return joules an inference: the rounds' interval widened by the meter's own band."""
-    readings = [(r.energy, r.values["inferences"]) for r in rounds if r.energy and r.values.get("inferences")]
-    if not readings:
-        return Quantity.null("J", "no round has an energy reading")
-    interval = round_interval([energy.energy_j / count for energy, count in readings])
-    first = readings[0][0]
-    origin = weakest(energy.provenance for energy, _ in readings)
-    band_low = min(energy.low_j / energy.energy_j for energy, _ in readings)
-    band_high = max(energy.high_j / energy.energy_j for energy, _ in readings)
-    low = interval.value if interval.low is None else interval.low
-    high = interval.value if interval.high is None else interval.high
-    return Quantity(
-        value=interval.value,
-        unit="J",
-        low=low * band_low,
-        high=high * band_high,
-        own_low=low,
-        own_high=high,
-        n=interval.n,
-        provenance=origin,
-        method=f"{first.method}; interval of the rounds times the meter's band",
-        boundary=Boundary(first.boundary),
-    )
 
 
 def quality_of(score: Score) -> Quantity:

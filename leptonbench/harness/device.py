@@ -1,12 +1,18 @@
-"""Which hardware profile describes this machine's CPU."""
+"""Which hardware profile describes this machine's CPU, and whose power figures model its energy."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from leptonbench import catalog
 from leptonbench.errors import UsageError
-from leptonbench.schema import DeviceProfile, Identity
+from leptonbench.meters.calibrated import power_of
+from leptonbench.meters.server_power import power_like, read_results, same_cpu
+from leptonbench.schema import DeviceProfile, Identity, PowerFile, PowerProfile
 
 HOST_CPU = "host-cpu"
+POWER_FILE = "LEPTONBENCH_POWER"  # names a file with the user's own points, or the kind of server
 _GENERIC = "generic-x86"
 
 
@@ -31,3 +37,25 @@ def resolve_host(identity: Identity) -> tuple[DeviceProfile, bool]:
     if _GENERIC not in profiles:
         raise UsageError(f"the hardware profile `{_GENERIC}` is missing", hint="reinstall leptonbench")
     return profiles[_GENERIC].model_copy(update={"name": HOST_CPU}), False
+
+
+def powered_host(identity: Identity) -> tuple[DeviceProfile, bool]:
+    """Return the host's profile with the power figures nearest to this machine, and whether they are of a known one.
+
+    In this order: what the user metered or said (`LEPTONBENCH_POWER`), published results of the very CPU, the profile's
+    own. Only energy is modelled with it; prices are of the profile's kind of server as a whole.
+
+    Raises:
+        UsageError: If the user's file is wrong, or the server in it is like no published one.
+    """
+    profile, matched = resolve_host(identity)
+    power = _own_power() or same_cpu(identity.cpu_model, read_results())
+    return (profile, matched) if power is None else (profile.model_copy(update={"power": power}), True)
+
+
+def _own_power() -> PowerProfile | None:
+    path = os.environ.get(POWER_FILE)
+    if not path:
+        return None
+    given = catalog.load_yaml(Path(path).expanduser(), PowerFile)
+    return power_of(given) if given.server is None else power_like(given.server, read_results())

@@ -20,7 +20,7 @@ from leptonbench.harness.causes import Evidence, Side, explain, wants_explanatio
 from leptonbench.harness.device import HOST_CPU
 from leptonbench.harness.jobs import Score
 from leptonbench.harness.plan import RunPlan, skipped_record
-from leptonbench.harness.pricing import Prices, host_prices, price_cell
+from leptonbench.harness.pricing import Prices, host_prices, price_cell, unpriced
 from leptonbench.harness.rate import Trial, ceiling, final_rounds
 from leptonbench.harness.rounds import trials
 from leptonbench.harness.simulated import answering, is_simulated
@@ -81,7 +81,9 @@ def finish_records(
     busiest = max(cell.threads * cell.instances for cell in plan.cells)
     threads = min(busiest, manifest.fingerprint.identity.logical_cores)
     prices = {
-        profile.name: host_prices(
+        profile.name: unpriced(profile.name)
+        if profile.kind == "gpu"
+        else host_prices(
             profile, plan.suite, threads=threads if profile.board is None else 1, date=manifest.created[:10]
         )
         for profile in manifest.devices
@@ -229,6 +231,8 @@ def causes(
     base, score, base_score = siblings.base, siblings.score, siblings.base_score
     if base is None or score is None or base_score is None or base.cell.key == record.cell.key:
         return ()
+    if record.cell.device != HOST_CPU:  # the checks know engines and instructions of CPUs
+        return ()
     if not wants_explanation(metrics.get("speedup"), metrics.get("theoretical_speedup")):
         return ()
     evidence = Evidence(
@@ -279,6 +283,8 @@ def theory(record: CellRecord, base: CellRecord, *, flags: tuple[str, ...], tabl
     """Return the peak speedup that the arithmetic allows; `None` without counts."""
     if record.artifact is None or base.artifact is None or not (record.artifact.macs and base.artifact.macs):
         return None
+    if record.cell.device != HOST_CPU:
+        return Quantity.null("1", "peak ratios are published by CPU instruction; a GPU's depends on the card")
     found = theoretical_speedup(
         base.artifact.macs, record.artifact.macs, precision=record.artifact.precision, cpu_flags=flags, table=table
     )

@@ -113,6 +113,20 @@ class PrepareResult(Frozen):
     error: Failure | None = None
 
 
+class GpuRef(Frozen):
+    """The GPU that a job runs on.
+
+    Attributes:
+        idle_w: What it drew before the run did anything; `None` where it does not tell.
+    """
+
+    index: int
+    uuid: str
+    name: str
+    driver: str
+    idle_w: float | None = None
+
+
 class WorkerJob(Frozen):
     """Measure one round of one cell, or score one group of cells.
 
@@ -123,6 +137,7 @@ class WorkerJob(Frozen):
         out: Folder for the result, the latencies and LoadGen's logs.
         device: Profile behind the CPU power model, or what is simulated.
         device_matched: Whether that profile was matched to this CPU, rather than the generic one.
+        gpu: That the cell runs on; `None` for a cell on the CPU.
     """
 
     mode: Literal["performance", "score", "null", "probe", "simulate"]
@@ -142,6 +157,7 @@ class WorkerJob(Frozen):
     features: tuple[str, ...]
     device: DeviceProfile
     device_matched: bool
+    gpu: GpuRef | None = None
     memory_limit_bytes: int | None = None
 
 

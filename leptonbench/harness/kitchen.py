@@ -133,8 +133,9 @@ class Kitchen:
         techniques = [TECHNIQUES.get(step.technique)() for step in steps]
         on_module = sum(technique.stage == "module" for technique in techniques)
         made = self.export(steps[:on_module], target.format, part)
-        for step, technique in zip(steps[on_module:], techniques[on_module:], strict=True):
-            made = self.graph_step(made, step, technique, part=part)
+        if target.format == "onnx":  # an engine that loads programs and runs such a recipe applies these itself
+            for step, technique in zip(steps[on_module:], techniques[on_module:], strict=True):
+                made = self.graph_step(made, step, technique, part=part)
         return self.describe(made, target, modular=on_module == len(steps))
 
     def export(self, steps: tuple[StepSpec, ...], kind: Format, part: Part) -> Made:

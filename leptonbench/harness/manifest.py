@@ -10,11 +10,12 @@ from pathlib import Path
 
 from leptonbench import __version__
 from leptonbench.errors import StorageError
+from leptonbench.harness.accelerator import HOST_GPU, current_gpu, gpu_profile
 from leptonbench.harness.device import resolve_host
 from leptonbench.harness.plan import RunPlan
 from leptonbench.harness.request import Overrides, RunRequest
 from leptonbench.harness.system import fingerprint, git_state
-from leptonbench.schema import Fingerprint, RoundRecord, RunManifest, Settings
+from leptonbench.schema import DeviceProfile, Fingerprint, RoundRecord, RunManifest, Settings
 from leptonbench.store import MANIFEST, RunStore
 
 RESUMABLE = ("budget", "too-few-rounds")  # reasons that more time cures
@@ -41,7 +42,6 @@ def run_name(suite: str) -> str:
 def new_manifest(request: RunRequest, decided: RunPlan, machine: Fingerprint, run_id: str) -> RunManifest:
     """Write down what is asked, on what, before anything runs."""
     commit, dirty = git_state()
-    device, _ = resolve_host(machine.identity)
     return RunManifest(
         run_id=run_id,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -52,7 +52,7 @@ def new_manifest(request: RunRequest, decided: RunPlan, machine: Fingerprint, ru
         suite=decided.suite,
         workloads=tuple(w.spec for w in decided.workloads),
         variants=decided.variants,
-        devices=(device, *decided.boards),
+        devices=(*_devices(decided, machine), *decided.boards),
         cells=(*decided.cells, *(record.cell for record in decided.skipped)),
         settings=Settings(
             requested=request.passed,
@@ -73,6 +73,13 @@ def new_manifest(request: RunRequest, decided: RunPlan, machine: Fingerprint, ru
         fingerprint=machine,
         notices=decided.notices,
     )
+
+
+def _devices(decided: RunPlan, machine: Fingerprint) -> tuple[DeviceProfile, ...]:
+    """Return the host's profile, and its GPU's where cells run on it."""
+    host, _ = resolve_host(machine.identity)
+    facts = current_gpu(machine.identity) if any(cell.device == HOST_GPU for cell in decided.cells) else None
+    return (host,) if facts is None else (host, gpu_profile(facts))
 
 
 def lasting_path(name: str) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from leptonbench import catalog
-from leptonbench.backends import SIMULATED, Recipe, Support, backend, backend_names
+from leptonbench.backends import SIMULATED, Recipe, Support, backend, backend_names, device_kind
 from leptonbench.compression import TECHNIQUES
 from leptonbench.compression.recipe import check_order
 from leptonbench.errors import PrerequisiteError, UsageError
+from leptonbench.harness.accelerator import HOST_GPU, current_gpu, gpu_features, why_no_gpu
 from leptonbench.harness.budget import round_estimate_s
 from leptonbench.harness.device import HOST_CPU
 from leptonbench.harness.request import LatencyTarget, Overrides, Plan, RunRequest
@@ -41,6 +42,7 @@ _SCORE_ELSE_S = 0.025
 _PREPARE_S = 8.0  # seconds an artifact: likewise
 _SIMULATE_S = 6.0  # seconds a group of simulated cells: likewise
 _BATCHED = (Scenario.SERVER, Scenario.OFFLINE)
+_DEVICES = {HOST_CPU: "cpu", HOST_GPU: "gpu"}  # of this machine, and the kind of backend that runs on each
 _LATE = 3  # queries that a run certifying a percentile can afford late: at the floor of none, one hiccup fails it
 
 
@@ -141,11 +143,12 @@ def plan_run(request: RunRequest, machine: Fingerprint) -> RunPlan:
     workloads = tuple(_workload(name, request) for name in suite.workloads)
     asked = request.overrides
     threads = request.threads or suite.threads or max(1, cores_available() // (asked.instances or 1))
-    features = frozenset(machine.identity.cpu_flags)
+    features = {device: features_on(device, machine) for device in suite.devices if device in _DEVICES}
     cells: list[CellSpec] = []
     skipped: list[CellRecord] = []
-    boards = tuple(catalog.load_board(name) for name in suite.devices if name != HOST_CPU)
-    pairs = _pairs(suite.backends, (*(name for name in suite.devices if name == HOST_CPU), *(b.name for b in boards)))
+    boards = tuple(catalog.load_board(name) for name in suite.devices if name not in _DEVICES)
+    devices = {name: _DEVICES[name] for name in suite.devices if name in _DEVICES} | {b.name: b.kind for b in boards}
+    pairs = _pairs(suite.backends, devices)
     for workload, (engine, device), variant, scenario in itertools.product(workloads, pairs, variants, suite.scenarios):
         cell = CellSpec(
             workload=workload.spec.name,
@@ -159,33 +162,45 @@ def plan_run(request: RunRequest, machine: Fingerprint) -> RunPlan:
             max_wait_s=None if asked.max_wait_s == scenario.max_wait_s else asked.max_wait_s,
             options=asked.engine,
         )
+        absent = why_no_gpu(machine.identity) if device == HOST_GPU else None
         reason = (
-            why_unsupported(cell, workload=workload, variant=variant, features=features)
+            (
+                None
+                if absent
+                else why_unsupported(
+                    cell, workload=workload, variant=variant, features=features.get(device, frozenset())
+                )
+            )
             or _why_not_queued(scenario.kind, asked)
             or _why_excluded(cell, suite, request)
         )
-        if reason is None:
-            cells.append(cell)
-        else:
+        if reason is not None and absent is None:
             skipped.append(skipped_record(cell, reason))
+        elif reason is None and absent is not None:  # what is left out anyway is not listed as missing its device
+            skipped.append(skipped_record(cell, absent))
+        elif reason is None:
+            cells.append(cell)
     notices = tuple(_notices(request, threads))
     return RunPlan(suite, workloads, variants, tuple(cells), tuple(skipped), notices, boards)
 
 
-def _pairs(engines: Sequence[str], devices: Sequence[str]) -> list[tuple[str, str]]:
-    """Return each engine with the devices of its kind: what runs here with this machine, what is simulated with boards.
+def _pairs(engines: Sequence[str], devices: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return each engine with the devices of its kind.
+
+    Args:
+        engines: Names of backends.
+        devices: Kinds of devices, by name.
 
     Raises:
         UsageError: If there is no device for any of the engines.
     """
-    pairs = [
-        (engine, device) for engine in engines for device in devices if (engine in SIMULATED) == (device != HOST_CPU)
-    ]
+    pairs = [(engine, name) for engine in engines for name, kind in devices.items() if device_kind(engine) == kind]
     if not pairs:
+        kinds = ", ".join(f"`{name}` on a {device_kind(name).upper()}" for name in engines)
         raise UsageError(
             f"`{', '.join(engines)}` does not run on `{', '.join(devices)}`",
-            cause=f"{', '.join(SIMULATED.names())} runs on FPGA boards, the other backends on `{HOST_CPU}`",
-            hint=f"--backend {SIMULATED.names()[0]} --device kv260, or leave one of them out",
+            cause=f"each backend runs on one kind of device: {kinds}",
+            hint="`leptonbench list backends` says which; leave --device out, and each backend gets its own",
         )
     return pairs
 
@@ -216,7 +231,7 @@ def _narrow(suite: SuiteSpec, request: RunRequest) -> SuiteSpec:
         scenarios = tuple(own.get(Scenario(name)) or _default_scenario(Scenario(name), suite) for name in names)
     for name in kept.get("device") or ():
         paths = "/" in name or name.endswith((".yaml", ".yml"))
-        if not paths and name not in (known := (HOST_CPU, *catalog.board_names())):
+        if not paths and name not in (known := (*_DEVICES, *catalog.board_names())):
             raise unknown("device", name, known)
     if request.overrides.slo is not None:
         scenarios = tuple(held_to(scenario, request.overrides.slo) for scenario in scenarios)
@@ -227,7 +242,21 @@ def _narrow(suite: SuiteSpec, request: RunRequest) -> SuiteSpec:
         "devices": kept.get("device") or suite.devices,
         "scenarios": scenarios,
     }
-    return suite.model_copy(update=changes | _measuring(request))
+    narrowed = suite.model_copy(update=changes | _measuring(request))
+    return narrowed if kept.get("device") else narrowed.model_copy(update={"devices": _devices(narrowed)})
+
+
+def _devices(suite: SuiteSpec) -> tuple[str, ...]:
+    """Return the suite's devices, and this machine's GPU where one of the backends runs on nothing else."""
+    wants_gpu = any(name in backend_names() and device_kind(name) == _DEVICES[HOST_GPU] for name in suite.backends)
+    return (*suite.devices, HOST_GPU) if wants_gpu and HOST_GPU not in suite.devices else suite.devices
+
+
+def features_on(device: str, machine: Fingerprint) -> frozenset[str]:
+    """Return what engines decide by on one of this machine's devices."""
+    if device == HOST_GPU:
+        return gpu_features(current_gpu(machine.identity))
+    return frozenset(machine.identity.cpu_flags)
 
 
 def _measuring(request: RunRequest) -> dict[str, object]:
@@ -293,11 +322,18 @@ def why_unsupported(
 ) -> Reason | None:
     """Return why the engine cannot run a cell as it is labelled; `None` if it can."""
     techniques = tuple(step.technique for step in variant.steps)
+    if variant.precision == "tf32" and device_kind(cell.backend) != "gpu":
+        message = "TF32 is a mode of NVIDIA's tensor cores; a CPU computes fp32 in full"
+        return Reason(code="unsupported", message=message, hint="use a backend that runs on a GPU")
     recipe = Recipe(workload.source, variant.precision, techniques, cell.options)
     support: Support = backend(cell.backend)().supports(recipe, features)
     if not support.ok:
         return Reason(code="unsupported", message=support.reason, hint=support.hint)
     on_module = [name for name in techniques if TECHNIQUES.get(name).stage == "module"]
+    left = set(techniques) - set(on_module) - set(getattr(backend(cell.backend), "applies", ()))
+    if left and backend(cell.backend).format == "torch-export":
+        message = f"`{min(left)}` changes an ONNX graph, and `{cell.backend}` loads programs of torch"
+        return Reason(code="unsupported", message=message, hint="use a backend that loads ONNX files")
     if workload.source == "onnx" and on_module:
         message = f"`{on_module[0]}` changes a PyTorch module, and the model is an ONNX file"
         return Reason(code="unsupported", message=message, hint="give the Hugging Face folder it was exported from")

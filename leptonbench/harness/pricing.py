@@ -64,6 +64,11 @@ def host_prices(device: DeviceProfile, suite: SuiteSpec, *, threads: int, date: 
     return Prices(rented, owned, why, unique(rows))
 
 
+def unpriced(device: str) -> Prices:
+    """Return no price for a device whose share of a machine is not known: a GPU is rented with the host around it."""
+    return Prices(None, None, f"`{device}` has no price of its own: the instance around it is what is paid for", ())
+
+
 def _owned(device: DeviceProfile, region: RegionProfile, *, threads: int) -> Callable[[float], Rate] | None:
     """Return the price of an owned hour by load, `None` where the profile has no price or no power."""
     price, power = device.owned, device.power

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -12,6 +13,7 @@ import psutil
 
 from leptonbench.backends import Estimate
 from leptonbench.errors import LeptonError, UsageError
+from leptonbench.harness.accelerator import HOST_GPU, measure_idle
 from leptonbench.harness.budget import (
     PREPARE_SHARE,
     SCORE_SHARE,
@@ -21,9 +23,9 @@ from leptonbench.harness.budget import (
     round_estimate_s,
 )
 from leptonbench.harness.children import run_worker, scratch_folder
-from leptonbench.harness.device import resolve_host
+from leptonbench.harness.device import powered_host
 from leptonbench.harness.finish import finish_records
-from leptonbench.harness.jobs import Score, WorkerJob
+from leptonbench.harness.jobs import GpuRef, Score, WorkerJob
 from leptonbench.harness.manifest import (
     check_same_artifact,
     check_same_machine,
@@ -120,7 +122,7 @@ class Run:
         self.store = store
         self.progress = progress
         self.budget = Budget(request.budget_s, started)
-        self.device, self.device_matched = resolve_host(store.manifest.fingerprint.identity)
+        self.device, self.device_matched = powered_host(store.manifest.fingerprint.identity)
         self.features = tuple(sorted(cpu_features()))
         self.pantry = Pantry(decided, cache=cache_dir(), seed=request.seed, tune_budget_s=self.tune_budget_s())
         self.scores: dict[str, Score] = {}
@@ -143,6 +145,11 @@ class Run:
         cells = self.score(cells)
         self.simulate([cell for cell in cells if is_simulated(cell)])
         return self.complete(self.within_budget([cell for cell in cells if not is_simulated(cell)]))
+
+    @functools.cached_property
+    def gpu(self) -> GpuRef:
+        """Return the GPU, first asked for before any worker uses it, with what it draws then."""
+        return measure_idle()
 
     def complete(self, cells: list[CellSpec]) -> RunOutcome:
         """Measure the rounds that are missing and turn everything measured into records."""
@@ -256,6 +263,7 @@ class Run:
                 "features": self.features,
                 "device": self.device,
                 "device_matched": self.device_matched,
+                "gpu": self.gpu if cell.device == HOST_GPU else None,
                 "memory_limit_bytes": self.memory_limit_bytes,
             }
         )

@@ -145,6 +145,9 @@ def _cache_path(job: WorkerJob, data_sha256: str) -> Path:
         "samples": job.samples,
         "seed": job.seed,
     }
+    if job.gpu is not None and job.artifact is not None:  # one file may run in several precisions there
+        identity["gpu"] = [job.gpu.name, job.gpu.driver]
+        identity["runs_as"] = [job.artifact.precision, [step.model_dump(mode="json") for step in job.artifact.recipe]]
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return Path(job.cache) / "scores" / f"{key[:32]}.json"
 

@@ -10,6 +10,7 @@ from statistics import median
 import numpy as np
 
 from leptonbench.errors import MeasurementError
+from leptonbench.harness.accelerator import device_features
 from leptonbench.harness.children import run_worker, scratch_folder
 from leptonbench.harness.plan import why_unsupported
 from leptonbench.harness.probe import SERVICE
@@ -27,7 +28,7 @@ from leptonbench.harness.search import (
     option_changes,
     sustained_rate,
 )
-from leptonbench.harness.system import cores_available, cpu_features
+from leptonbench.harness.system import cores_available
 from leptonbench.harness.tuning import TuneRequest
 from leptonbench.schema import CellSpec, EngineOptions
 from leptonbench.stats.early_stopping import minimum_queries
@@ -96,7 +97,7 @@ class Scout:
             cell,
             workload=self.plan.workload(cell),
             variant=self.plan.variant(cell),
-            features=cpu_features(),
+            features=device_features(cell.device),
         )
         if reason is not None:
             self.not_tried[engine_name(engine)] = reason.message

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from leptonbench.meters.gpu import gpu_names
 from leptonbench.paths import data_root
 from leptonbench.schema import Fingerprint, Identity, State
 
@@ -128,7 +129,7 @@ def _identity() -> Identity:
         physical_cores=psutil.cpu_count(logical=False),
         memory_bytes=psutil.virtual_memory().total,
         virtualisation="hypervisor" if "hypervisor" in cpu_features() else None,
-        gpus=_gpus(),
+        gpus=gpu_names(),
         os=_os_name(),
         kernel=platform.release(),
         python=platform.python_version(),
@@ -141,21 +142,6 @@ def _os_name() -> str:
         return platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
     except OSError:
         return platform.platform()
-
-
-def _gpus() -> tuple[str, ...]:
-    """Return the NVIDIA GPUs that the driver reports; none without a driver."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return ()
-    try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        return tuple(str(pynvml.nvmlDeviceGetName(handle)) for handle in handles)
-    finally:
-        pynvml.nvmlShutdown()
 
 
 def _state() -> State:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leptonbench.errors import LeptonError, MeasurementError
+from leptonbench.errors import LeptonError, MeasurementError, PrerequisiteError
+from leptonbench.harness.accelerator import claimed, used_bytes
 from leptonbench.harness.answers import score
 from leptonbench.harness.bench import (
     Bench,
@@ -42,9 +44,10 @@ from leptonbench.harness.profiling import profile, wants_profile
 from leptonbench.harness.rate import search_percentile
 from leptonbench.harness.simulated import simulate
 from leptonbench.harness.system import peak_memory_bytes
-from leptonbench.meters import select_meter
+from leptonbench.meters import select_gpu_meter, select_meter
 from leptonbench.meters.base import Meter
-from leptonbench.schema import Scenario
+from leptonbench.meters.gpu import Gpu
+from leptonbench.schema import Notice, Scenario
 from leptonbench.stats.queueing import max_rate
 from leptonbench.tasks import Arrays, Samples, Split, Task
 
@@ -78,6 +81,9 @@ def measure(job: WorkerJob, result: dict[str, Any]) -> None:
         bench.time_batches(size, runs=_WARM_RUNS, seconds=_WARM_S / len(batch_sizes(job)))
     _measure_load(job, bench, result)
     values["peak_memory"] = float(peak_memory_bytes())
+    if job.gpu is not None:
+        values["peak_device_memory"] = float(used_bytes(job.gpu.index))
+        result["effective"] |= session.effective()  # with the memory that it came to hold
     durations_s = [samples.duration_s(index) for index in indices]
     if "latency_mean" in values and None not in durations_s:
         values["real_time_factor"] = values["latency_mean"] / float(np.mean(np.array(durations_s, dtype=float)))
@@ -115,9 +121,11 @@ def _measure_load(job: WorkerJob, bench: Bench, result: dict[str, Any]) -> None:
     """Open the further instances, calibrate, then run LoadGen inside the meter's window."""
     benches = [bench, *more_instances(job, bench)]
     settings = calibrate(job, benches, result)
-    meter, notice = select_meter(job.device, matched=job.device_matched)
+    meter, notice = _meter(job)
     if notice is not None:
         result["notices"].append(notice)
+    if meter is not None:
+        settings = replace(settings, duration_s=max(settings.duration_s, meter.least_window_s))
     loaded = _run(job, benches, settings, meter)
     result["energy"] = loaded.energy
     result["values"] |= loaded.values
@@ -126,6 +134,16 @@ def _measure_load(job: WorkerJob, bench: Bench, result: dict[str, Any]) -> None:
     result["queries"] = int(loaded.log.get("result_query_count", len(loaded.latencies_s)))
     result["inferences"] = result["queries"] * _samples_per_query(job, loaded.log)
     np.save(Path(job.out) / LATENCIES_FILE, loaded.latencies_s)
+
+
+def _meter(job: WorkerJob) -> tuple[Meter | None, Notice | None]:
+    """Return the meter of the job's device, and what the reader should know of it; a GPU may have none."""
+    if job.gpu is None:
+        return select_meter(job.device, matched=job.device_matched)
+    try:
+        return select_gpu_meter(Gpu(job.gpu.index), job.device, matched=job.device_matched, idle_w=job.gpu.idle_w)
+    except PrerequisiteError as error:
+        return None, Notice(code="energy-absent", message=f"{error.message}: {error.cause}", hint=error.hint)
 
 
 def _samples_per_query(job: WorkerJob, log: dict[str, Any]) -> int:
@@ -183,7 +201,7 @@ def calibrate(job: WorkerJob, benches: Sequence[Bench], result: dict[str, Any]) 
     )
 
 
-def _run(job: WorkerJob, benches: list[Bench], settings: LoadSettings, meter: Meter) -> Loaded:
+def _run(job: WorkerJob, benches: list[Bench], settings: LoadSettings, meter: Meter | None) -> Loaded:
     failures = Failures()
     if job.scenario.kind in (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM):
         system: Any = StreamSystem(benches[0].run, failures)
@@ -228,10 +246,12 @@ MODES: dict[str, Mode] = {
 def work(folder: Path, modes: Mapping[str, Mode] = MODES) -> None:
     """Read the job, do it, write the result; errors become part of the result."""
     job = WorkerJob.model_validate_json((folder / JOB_FILE).read_text(encoding="utf-8"))
-    limit_memory(job.memory_limit_bytes)
+    # The limit is of mapped memory, and a GPU's driver maps as much as there is.
+    limit_memory(None if job.gpu else job.memory_limit_bytes)
     result: dict[str, Any] = {"values": {}, "effective": {}, "notices": []}
     try:
-        modes[job.mode](job, result)
+        with claimed(job):
+            modes[job.mode](job, result)
     except MemoryError as error:
         result |= _failed("out-of-memory", MeasurementError("the engine ran out of memory", cause=str(error)))
     except NonFiniteError as error:

@@ -8,7 +8,18 @@ from leptonbench.schema import EnergyReading
 
 
 class Meter(Protocol):
-    """Energy of one window. Both calls are cheap (under a millisecond) and no thread runs between them."""
+    """Energy of one window.
+
+    No thread runs between the calls. Opening a window may wait for a sensor, for nothing is timed yet; closing one
+    takes what has been read.
+
+    Attributes:
+        least_window_s: What the harness stretches the window to, so that the meter's own steps are a small part of it.
+    """
+
+    @property
+    def least_window_s(self) -> float:
+        """Return the shortest window whose reading is worth having, in seconds."""
 
     def begin(self) -> None:
         """Start a window; a window that was open is forgotten."""

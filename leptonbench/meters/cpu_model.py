@@ -17,10 +17,11 @@ from typing import NamedTuple
 import psutil
 
 from leptonbench.errors import MeasurementError, PrerequisiteError
+from leptonbench.meters.wall import itself
 from leptonbench.schema import Boundary, DeviceProfile, EnergyReading, Fact, PowerProfile, Provenance
 
 LEAST_BAND = 0.30
-"""Relative error band of the model when the CPU is known (SPECpower neighbours x share of threads)."""
+"""Relative error band of the model when the CPU is known and its profile states none."""
 GUESSED_BAND = 0.60
 """The same when the CPU is guessed (a TDP-like model)."""
 
@@ -94,6 +95,9 @@ class CpuModelMeter:
         PrerequisiteError: If the profile has no power.
     """
 
+    least_window_s = 0.1
+    """The machine's busy seconds advance by 10 ms; a process's own are finer."""
+
     def __init__(
         self,
         profile: DeviceProfile,
@@ -108,7 +112,7 @@ class CpuModelMeter:
         self._threads = threads or psutil.cpu_count(logical=True) or 1
         known = matched and not (profile.power.idle_w.assumed or profile.power.full_w.assumed)
         self._provenance = Provenance.PROJECTED if known else Provenance.ASSUMED
-        band = LEAST_BAND if known else GUESSED_BAND
+        band = (profile.power.band or LEAST_BAND) if known else GUESSED_BAND
         self._band = band
         (idle_low_w, idle_high_w), (full_low_w, full_high_w) = (
             _ends(fact, band) for fact in (profile.power.idle_w, profile.power.full_w)
@@ -145,7 +149,7 @@ class CpuModelMeter:
         low, middle, high = (
             self._model(watts, window_s, process_s, busy_s) for watts in (self._low, self._middle, self._high)
         )
-        return EnergyReading(
+        reading = EnergyReading(
             energy_j=sum(middle),
             low_j=sum(low),
             high_j=sum(high),
@@ -157,6 +161,7 @@ class CpuModelMeter:
             coverage=1.0,
             samples=2,
         )
+        return reading.model_copy(update={"wall": itself(reading)})
 
     def _model(self, watts: Watts, window_s: float, process_s: float, busy_s: float) -> Split:
         return apportion(

@@ -105,6 +105,9 @@ class RaplMeter:
         PrerequisiteError: If no counter can be read.
     """
 
+    least_window_s = 0.1
+    """The counters advance every millisecond."""
+
     def __init__(
         self,
         root: Path = POWERCAP,

@@ -14,8 +14,15 @@ from leptonbench.errors import MeasurementError, UsageError
 from leptonbench.schema import EnergyReading
 
 
+def _filled(row: dict[str, str]) -> dict[str, Any]:
+    """Return the fields of a row that it has."""
+    return {name: value for name, value in row.items() if value}
+
+
 class ReplayMeter:
     """Return recorded readings one after the other, whatever happens in the windows."""
+
+    least_window_s = 0.0
 
     def __init__(self, readings: Iterable[EnergyReading]) -> None:
         self._readings = list(readings)
@@ -24,7 +31,7 @@ class ReplayMeter:
 
     @classmethod
     def from_file(cls, path: Path) -> ReplayMeter:
-        """Read a JSON list of readings, or a CSV file with a column a field.
+        """Read a JSON list of readings, or a CSV file with a column a field, empty where a reading has none.
 
         Raises:
             UsageError: If the file cannot be read or a row is not a reading.
@@ -32,7 +39,9 @@ class ReplayMeter:
         try:
             text = path.read_text(encoding="utf-8")
             rows: list[dict[str, Any]] = (
-                list(csv.DictReader(text.splitlines())) if path.suffix == ".csv" else json.loads(text)
+                [_filled(row) for row in csv.DictReader(text.splitlines())]
+                if path.suffix == ".csv"
+                else json.loads(text)
             )
             return cls(EnergyReading.model_validate(row) for row in rows)
         except (OSError, ValidationError, json.JSONDecodeError, TypeError) as error:

@@ -33,10 +33,11 @@ _SINGLE, _MULTI, _SERVER, _OFFLINE = (
     Scenario.SERVER,
     Scenario.OFFLINE,
 )
+ENERGY = "energy_per_inference"
 RULES = (
     Rule(Question.FASTEST, "latency_p50", (_SINGLE, _MULTI, _SERVER, _OFFLINE), needs_target=False),
     Rule(Question.CHEAPEST, "cost_per_million", (_SERVER, _SINGLE, _MULTI, _OFFLINE), needs_target=True),
-    Rule(Question.FRUGAL, "energy_per_inference", (_SINGLE, _SERVER, _MULTI, _OFFLINE), needs_target=False),
+    Rule(Question.FRUGAL, ENERGY, (_SINGLE, _SERVER, _MULTI, _OFFLINE), needs_target=False),
 )
 
 
@@ -71,6 +72,14 @@ def metric_of(record: CellRecord, tag: str) -> Quantity | None:
     return quantity if quantity is not None and quantity.value is not None else None
 
 
+def comparable(tag: str, records: Sequence[CellRecord]) -> str:
+    """Return the metric by which cells are compared: where joules have several boundaries, those at the wall."""
+    if tag != ENERGY:
+        return tag
+    boundaries = {found.boundary for record in records if (found := metric_of(record, ENERGY)) is not None}
+    return "wall_energy_per_inference" if len(boundaries) > 1 else tag
+
+
 def _worth(record: CellRecord, tag: str) -> float:
     value = record.metrics[tag].value or 0.0
     return value if lower_is_better(tag) else -value
@@ -81,6 +90,7 @@ def answer(rule: Rule, workload: str, records: Sequence[CellRecord]) -> Answer:
 
     Only cells with status `ok` are considered: an invalid measurement is shown, never recommended.
     """
+    rule = _of_one_boundary(rule, workload, records)
     fallback: Answer | None = None
     for scenario in rule.scenarios:
         pool = [
@@ -97,6 +107,12 @@ def answer(rule: Rule, workload: str, records: Sequence[CellRecord]) -> Answer:
         if pool and fallback is None:
             fallback = found
     return fallback or Answer(rule, workload, None, None)
+
+
+def _of_one_boundary(rule: Rule, workload: str, records: Sequence[CellRecord]) -> Rule:
+    """Return a rule that compares like with like: joules of a card and of a whole server only at the wall."""
+    mine = [record for record in records if record.cell.workload == workload and record.status is Status.OK]
+    return rule._replace(metric=comparable(rule.metric, mine))
 
 
 def _rank(rule: Rule, workload: str, scenario: Scenario, pool: list[CellRecord]) -> Answer:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from leptonbench.report.charts import MARKERS, PALETTE_SIZE, ChartPoint, ChartTexts, Limits, pareto_svg
-from leptonbench.report.choice import metric_of
+from leptonbench.report.choice import comparable, metric_of
 from leptonbench.report.compress import speed_metric
 from leptonbench.report.i18n import Translator
 from leptonbench.report.naming import Namer, ordered
@@ -79,8 +79,9 @@ def build_charts(
         plotted = [record for record in records if metric_of(record, x_tag)]
         if len(plotted) < 2:
             continue
-        points = {tag: _points(plotted, x_tag, tag, legend, namer) for tag in AGAINST}
-        charts = tuple(_chart(group, x_tag, tag, points[tag], limits, translate) for tag in AGAINST)
+        against = [comparable(tag, plotted) for tag in AGAINST]
+        points = {tag: _points(plotted, x_tag, tag, legend, namer) for tag in against}
+        charts = tuple(_chart(group, x_tag, tag, points[tag], limits, translate) for tag in against)
         shown = {point.key for some in points.values() for point in some}
         cells = [record.cell for record in plotted if record.cell.key in shown]
         found.append(

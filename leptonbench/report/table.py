@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from leptonbench.report.choice import metric_of
+from leptonbench.report.choice import comparable, metric_of
 from leptonbench.report.compress import floor_state
 from leptonbench.report.naming import SCENARIO_ORDER, Namer, ordered
 from leptonbench.report.numbers import Figure, Scale, clearly_better, figure, lower_is_better, scale_for
@@ -116,9 +116,10 @@ def _values(records: Sequence[CellRecord], tag: str) -> list[float]:
 
 
 def _group(group_id: str, records: list[CellRecord], namer: Namer) -> Group:
-    shown = [tag for tag in COLUMNS if _values(records, tag)]
+    tags = [comparable(tag, records) for tag in COLUMNS]
+    shown = [tag for tag in tags if _values(records, tag)]
     present = [record for record in records if record.metrics]
-    hidden = tuple((tag, _reasons(present, tag)) for tag in COLUMNS if tag not in shown) if present else ()
+    hidden = tuple((tag, _reasons(present, tag)) for tag in tags if tag not in shown) if present else ()
     scales = {tag: scale_for(tag, METRICS[tag].unit, _values(records, tag)) for tag in shown}
     best = {tag: best_key(records, tag) for tag in shown}
     footnotes: dict[str, list[str]] = {}

@@ -10,6 +10,7 @@ from leptonbench.schema.demand import DemandSpec
 from leptonbench.schema.environment import Fingerprint, Identity, State
 from leptonbench.schema.fact import Fact
 from leptonbench.schema.metrics import METRICS, Direction, MetricSpec
+from leptonbench.schema.power import LoadPoint, PowerFile, ServerSpec
 from leptonbench.schema.quantity import Boundary, Frozen, Provenance, Quantity, weakest
 from leptonbench.schema.record import (
     SCHEMA_VERSION,
@@ -22,6 +23,7 @@ from leptonbench.schema.record import (
     RunManifest,
     Settings,
     Status,
+    WallEnergy,
 )
 from leptonbench.schema.spec import (
     CellSpec,
@@ -79,9 +81,11 @@ __all__ = [
     "Identity",
     "IsaRule",
     "IsaTable",
+    "LoadPoint",
     "MetricSpec",
     "Notice",
     "OwnedPrice",
+    "PowerFile",
     "PowerProfile",
     "Provenance",
     "QualitySpec",
@@ -93,6 +97,7 @@ __all__ = [
     "RunManifest",
     "Scenario",
     "ScenarioSpec",
+    "ServerSpec",
     "Settings",
     "State",
     "Status",
@@ -100,6 +105,7 @@ __all__ = [
     "SuiteSpec",
     "TensorSpec",
     "VariantSpec",
+    "WallEnergy",
     "WorkloadSpec",
     "weakest",
 ]

@@ -42,7 +42,7 @@ class Artifact(Frozen):
     path: str
     sha256: str
     recipe: tuple[StepSpec, ...]
-    precision: Literal["fp32", "bf16", "fp16", "int8"]
+    precision: Literal["fp32", "tf32", "bf16", "fp16", "int8"]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     size_bytes: int

@@ -109,6 +109,14 @@ METRICS: dict[str, MetricSpec] = {
             "peak resident set of the worker process, with the harness and its prepared samples",
         ),
         MetricSpec(
+            "peak_device_memory",
+            "B",
+            _LOWER,
+            "Peak device memory",
+            "设备峰值显存",
+            "GPU memory in use after the timed run, contexts included: engines keep what they once took",
+        ),
+        MetricSpec(
             "real_time_factor",
             "1",
             _LOWER,
@@ -147,6 +155,23 @@ METRICS: dict[str, MetricSpec] = {
             "每次推理能耗",
             "energy of the meter's window, which is LoadGen's run from its start to its log read back / samples "
             "completed in it",
+        ),
+        MetricSpec(
+            "dynamic_energy_per_inference",
+            "J",
+            _LOWER,
+            "Dynamic energy per inference",
+            "每次推理动态能耗",
+            "as energy per inference, without what the device draws when it is idle",
+        ),
+        MetricSpec(
+            "wall_energy_per_inference",
+            "J",
+            _LOWER,
+            "Wall energy per inference",
+            "每次推理整机能耗",
+            "the same window at the wall plug: what the meter saw, through the power supply, and the host's modelled "
+            "wall energy; cells whose meters have different boundaries are compared by it",
         ),
         MetricSpec(
             "cost_per_million",

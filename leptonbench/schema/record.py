@@ -56,6 +56,16 @@ class Notice(Frozen):
     hint: str = ""
 
 
+class WallEnergy(Frozen):
+    """What a window took at the wall plug, with the rest of the server that a device's own meter does not see."""
+
+    energy_j: float
+    low_j: float
+    high_j: float
+    method: str
+    provenance: Provenance
+
+
 class EnergyReading(Frozen):
     """What a meter saw over one window.
 
@@ -64,6 +74,7 @@ class EnergyReading(Frozen):
         idle_j: The part an idle machine would have drawn; `None` where the meter cannot tell.
         coverage: Fraction of the window that samples cover.
         samples: How many readings stand behind it.
+        wall: The same window at the wall; `None` where nothing tells.
     """
 
     energy_j: float
@@ -76,6 +87,7 @@ class EnergyReading(Frozen):
     provenance: Provenance
     coverage: float
     samples: int
+    wall: WallEnergy | None = None
 
 
 class RoundRecord(Frozen):

@@ -161,7 +161,7 @@ class VariantSpec(Frozen):
     name: str
     title: Text
     steps: tuple[StepSpec, ...] = ()
-    precision: Literal["fp32", "bf16", "fp16", "int8"]
+    precision: Literal["fp32", "tf32", "bf16", "fp16", "int8"]
 
 
 class CpuMatch(Frozen):
@@ -191,6 +191,9 @@ class PowerProfile(Frozen):
     """Whole-server power at the wall: idle and full load, and the shape between.
 
     `shape` holds the fraction of (full - idle) drawn at 0, 10, .. 100 % load.
+
+    Attributes:
+        band: Relative error of an energy modelled with it, where that is known of how it was found.
     """
 
     idle_w: Fact
@@ -198,6 +201,7 @@ class PowerProfile(Frozen):
     hardware_threads: int
     shape: tuple[float, ...] = Field(min_length=11, max_length=11)
     shape_source: str
+    band: float | None = Field(default=None, gt=0, lt=1)
 
     def fraction_at(self, load: float) -> float:
         """Return the fraction of (full - idle) drawn at a load between 0 and 1, interpolated and clamped."""

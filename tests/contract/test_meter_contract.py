@@ -13,9 +13,13 @@ from leptonbench import catalog
 from leptonbench.errors import MeasurementError
 from leptonbench.meters import Meter
 from leptonbench.meters.cpu_model import CpuModelMeter, CpuTimes
+from leptonbench.meters.gpu import Gpu
+from leptonbench.meters.nvml import NvmlCounterMeter, NvmlPowerMeter, power_source
 from leptonbench.meters.rapl import RaplMeter
 from leptonbench.meters.replay import ReplayMeter
+from leptonbench.meters.wall import ServerMeter
 from leptonbench.schema import Boundary, Provenance
+from tests.fake_nvml import Card, FakeNvml, FakeSampler
 from tests.harness_factory import energy
 
 
@@ -53,10 +57,30 @@ def _model(root: Path, *, matched: bool) -> Rig:
     return Rig(CpuModelMeter(profile, matched=matched, threads=2, clocks=lambda: times[0]), work)
 
 
+def _gpu(*, polled: bool) -> Rig:
+    """Return a GPU that works in steps of a second and draws nothing in between."""
+    fake = FakeNvml(Card(instant=True, power_w=lambda at_s: 50.0 + round(1000 * at_s) % 1000 / 999))
+    gpu = Gpu(0, library=fake)
+    sampler = FakeSampler(fake, gpu.instant_w)
+    meter: Meter = NvmlCounterMeter(gpu, idle_w=16.0, clock_ns=fake.clock_ns)
+    if polled:
+        source = power_source(gpu.facts, has_instant=True)
+        meter = NvmlPowerMeter(gpu, source, sampler, idle_w=16.0, clock_ns=fake.clock_ns)
+    return Rig(meter, lambda: fake.pass_s(1.0))
+
+
+def _server(root: Path) -> Rig:
+    counter, host = _counter(root), ReplayMeter([energy(9.0, 8.0, 10.0)] * 3)
+    return Rig(ServerMeter(counter.meter, host), counter.work)
+
+
 RIGS: dict[str, Callable[[Path], Rig]] = {
     "rapl": _counter,
     "cpu-model": lambda root: _model(root, matched=True),
     "cpu-model-guessed": lambda root: _model(root, matched=False),
+    "nvml-counter": lambda root: _gpu(polled=False),
+    "nvml-polled": lambda root: _gpu(polled=True),
+    "server": _server,
     "replay": lambda root: Rig(ReplayMeter([energy(9.0, 8.0, 10.0)] * 3), lambda: None),
 }
 

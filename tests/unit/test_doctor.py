@@ -5,10 +5,13 @@ from pathlib import Path
 import pytest
 
 from leptonbench import doctor
+from leptonbench.backends import Support
 from leptonbench.doctor import Check, State
 from leptonbench.errors import LeptonError
+from leptonbench.meters import nvml
 from leptonbench.meters.base import Availability
 from leptonbench.schema import Fingerprint
+from tests.fake_nvml import Card, FakeNvml
 from tests.report_factory import make_run
 
 
@@ -85,9 +88,61 @@ def test_why_there_is_no_gpu() -> None:
     assert doctor._without_gpu(lambda: "590.1").detail == "driver 590.1 sees no GPU"
 
 
-def test_gpus_are_named(machine: Fingerprint) -> None:
-    check = doctor._gpu(_changed(machine, identity={"gpus": ("NVIDIA L4",)}))
-    assert (check.state, check.detail) == (State.OK, "NVIDIA L4")
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> Card:
+    card = Card()
+    fake = FakeNvml(card)
+    monkeypatch.setattr("leptonbench.meters.gpu._library", lambda: fake)
+    monkeypatch.setattr(nvml, "_PROBE_S", 0.04)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return card
+
+
+def _gpu_checks(machine: Fingerprint) -> dict[str, Check]:
+    return {check.name: check for check in doctor._gpu(_changed(machine, identity={"gpus": ("NVIDIA L4",)}))}
+
+
+def test_a_gpu_its_meter_and_its_engines_are_named(
+    machine: Fingerprint, card: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "installed", lambda name: None)
+    monkeypatch.setattr(doctor, "torch_build", lambda: Support(True))
+    ticks = iter(range(1000))
+    monkeypatch.setattr(nvml.Gpu, "energy_mj", lambda self: next(ticks))
+    found = _gpu_checks(machine)
+    assert (found["nvidia"].state, found["nvidia"].detail) == (State.OK, "NVIDIA L4")
+    assert (found["nvml"].state, found["nvml"].detail) == (State.OK, "total energy counter, driver 550.54")
+    assert found["gpu"].state is State.OK
+    assert (found["torch-cuda"].state, found["torch-cuda"].detail) == (State.OK, "ready")
+    assert (found["onnxruntime-cuda"].state, found["onnxruntime-cuda"].detail) == (State.WARN, "not installed")
+
+
+def test_a_gpu_that_is_shared_cut_up_or_without_a_counter_is_a_warning(machine: Fingerprint, card: Card) -> None:
+    card.pids = [4711]
+    assert "4711" in _gpu_checks(machine)["gpu"].detail
+    assert "power.draw.instant is polled" in _gpu_checks(machine)["nvml"].detail
+    card.mig = 1
+    assert "MIG" in _gpu_checks(machine)["nvml"].detail
+    assert all(check.state is not State.MISSING for check in _gpu_checks(machine).values())
+
+
+def test_a_gpu_that_is_hidden_is_a_warning(machine: Fingerprint, card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert "there is no GPU" in _gpu_checks(machine)["nvml"].detail
+
+
+def test_whose_power_figures_model_the_energy_is_told(
+    machine: Fingerprint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("LEPTONBENCH_POWER", raising=False)
+    assert doctor._power(machine).state is State.OK
+    monkeypatch.setenv("LEPTONBENCH_POWER", str(tmp_path / "none.yaml"))
+    missing = doctor._power(machine)
+    assert (missing.state, missing.required) == (State.MISSING, False)
+    monkeypatch.delenv("LEPTONBENCH_POWER")
+    nobody = _changed(machine, identity={"cpu_vendor": "Nobody", "cpu_model": "a CPU"})
+    assert doctor._power(nobody).state is State.WARN
+    assert "LEPTONBENCH_POWER" in doctor._power(nobody).hint
 
 
 def test_a_folder_that_cannot_be_written_blocks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from leptonbench.meters import select_meter
 from leptonbench.meters.cpu_model import CpuModelMeter
 from leptonbench.meters.rapl import RaplMeter
 from leptonbench.meters.replay import ReplayMeter
+from leptonbench.meters.wall import ServerMeter
 from leptonbench.schema import DeviceProfile, EnergyReading, Fact, PowerProfile, Provenance
 
 READING = EnergyReading(
@@ -42,8 +43,18 @@ def counters(root: Path) -> Path:
 
 def test_a_counter_is_trusted_before_a_model(tmp_path):
     meter, notice = select_meter(profile(), matched=True, powercap=counters(tmp_path), cpuinfo=tmp_path / "no-cpuinfo")
-    assert isinstance(meter, RaplMeter)
+    assert isinstance(meter, ServerMeter)
+    assert isinstance(meter.inner, RaplMeter)
     assert notice is None
+
+
+def test_a_counter_without_power_figures_of_the_server_is_read_all_the_same(tmp_path):
+    root = counters(tmp_path)
+    meter, _ = select_meter(profile(with_power=False), matched=True, powercap=root, cpuinfo=tmp_path / "no-cpuinfo")
+    meter.begin()
+    (root / "intel-rapl:0" / "energy_uj").write_text("9000001")
+    reading = meter.end()
+    assert (reading.energy_j, reading.wall) == (9.0, None)
 
 
 @pytest.mark.parametrize(("matched", "guessed"), [(True, False), (False, True)])
@@ -79,7 +90,7 @@ def test_a_window_is_opened_before_it_is_closed():
 
 
 def test_json_and_csv_hold_the_same_readings(tmp_path):
-    fields = READING.model_dump(mode="json")
+    fields = {name: "" if value is None else value for name, value in READING.model_dump(mode="json").items()}
     (tmp_path / "r.json").write_text(f"[{READING.model_dump_json()}]")
     (tmp_path / "r.csv").write_text(",".join(fields) + "\n" + ",".join(map(str, fields.values())) + "\n")
     for name in ("r.json", "r.csv"):
