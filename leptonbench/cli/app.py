@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from leptonbench._version import __version__
 from leptonbench.atomic import storage_error
-from leptonbench.cli import compare, console, doctor, export, report, run, show, tune
+from leptonbench.cli import compare, console, doctor, export, plan, report, run, show, tune
 from leptonbench.cli import list as list_module
 from leptonbench.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, LeptonError, UsageError
 from leptonbench.registry import closest, unknown
@@ -66,6 +66,7 @@ app.command("show")(show.show)
 app.command("compare")(compare.compare)
 app.command("list")(list_module.list_kind)
 app.command("export")(export.export)
+app.command("plan")(plan.plan)
 app.command("doctor")(doctor.doctor)
 
 
