@@ -86,6 +86,7 @@ def plan(
     from leptonbench.cli.plan_text import show_document
     from leptonbench.planning import build_plan, make_request
     from leptonbench.report.plan_page import write_plan
+    from leptonbench.schema import SCHEMA_VERSION
     from leptonbench.store import RunStore, find_run
 
     store = RunStore.open(find_run(run))
@@ -111,7 +112,7 @@ def plan(
         write_plan(document, out=out.absolute(), lang=lang)
         console.say(f"plan: {out.absolute()}")
     if as_json:
-        console.document(document.model_dump(mode="json"))
+        console.document({"schema_version": SCHEMA_VERSION, "plan": document.model_dump(mode="json")})
     else:
         show_document(document)
 

@@ -10,7 +10,7 @@ from leptonbench.cost.capacity import Sizing
 from leptonbench.cost.carbon import embodied_kg_per_year, grid_kg_per_year
 from leptonbench.cost.fleet import HOURS_PER_WEEK, WEEKS_PER_YEAR, Costed, Owned, Purchase, Shape, owned, rented
 from leptonbench.cost.fleet import rented_power_w as share_power_w
-from leptonbench.cost.rate import fact_provenance
+from leptonbench.cost.rate import ends, fact_provenance
 from leptonbench.cost.tco import break_even_use
 from leptonbench.planning.market import Market
 from leptonbench.planning.reader import Served
@@ -80,10 +80,16 @@ def options(unit: Unit, sizing: Sizing, market: Market, request: PlanRequest) ->
     shape = week(sizing, request.demand.rates_per_s)
     for terms in (Terms.ON_DEMAND, Terms.RESERVED, Terms.SPOT):
         one = _rent(unit, sizing, shape, market, request, terms)
-        (absent if isinstance(one, PlanAbsence) else found).append(one)  # type: ignore[arg-type]
+        if isinstance(one, PlanAbsence):
+            absent.append(one)
+        else:
+            found.append(one)
     on_demand = next((option for option in found if option.choice.terms is Terms.ON_DEMAND), None)
     bought = _own(unit, sizing, shape, market, request, on_demand)
-    (absent if isinstance(bought, PlanAbsence) else found).append(bought)  # type: ignore[arg-type]
+    if isinstance(bought, PlanAbsence):
+        absent.append(bought)
+    else:
+        found.append(bought)
     return found, absent
 
 
@@ -216,8 +222,8 @@ def _power(unit: Unit, power_w: tuple[float, ...] | None, *, peak: bool) -> Quan
     if power_w is None or device is None or device.power is None:
         return Quantity.null("W", f"no wall power of `{device.name if device else 'the device'}` is known")
     facts = (device.power.idle_w, device.power.full_w)
-    ratio_low = min((fact.low or fact.value) / fact.value for fact in facts)
-    ratio_high = max((fact.high or fact.value) / fact.value for fact in facts)
+    ratio_low = min(ends(fact)[0] / fact.value for fact in facts)
+    ratio_high = max(ends(fact)[1] / fact.value for fact in facts)
     value = max(power_w) if peak else fmean(power_w)
     return Quantity(
         value=value,
