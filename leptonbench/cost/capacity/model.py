@@ -177,8 +177,8 @@ class Arrivals:
             raise _refuse("a rate is finite and not negative", f"hour {hour} has {self.rates_per_s[hour]}")
         if not any(self.rates_per_s):
             raise _refuse("nothing arrives", "all 168 rates are 0", "state the rate of at least one hour")
-        if self.gaps is not None and (len(self.gaps) < 2 or not np.isfinite(self.gaps).all() or self.gaps.min() < 0):
-            raise _refuse("the gaps of a trace are finite and not negative", f"{len(self.gaps)} gaps")
+        if self.gaps is not None and (len(self.gaps) < 2 or not _are_gaps(self.gaps)):
+            raise _refuse("the gaps of a trace are finite and not negative, nor all 0", f"{len(self.gaps)} gaps")
 
     @classmethod
     def steady(cls, rate_per_s: float) -> Arrivals:
@@ -213,6 +213,10 @@ class Arrivals:
     def per_week(self) -> float:
         """Return how many queries a week brings."""
         return math.fsum(self.rates_per_s) * _SECONDS_PER_HOUR
+
+
+def _are_gaps(gaps: Floats) -> bool:
+    return bool(np.isfinite(gaps).all() and gaps.min() >= 0 and gaps.any())
 
 
 def _stated_hours(hours: float) -> tuple[float, ...]:
@@ -272,11 +276,11 @@ class Fleet:
 
 
 class Estimate(NamedTuple):
-    """A value with its 95 % interval, in the value's unit."""
+    """A value with its 95 % interval, in the value's unit; `high` is `None` where it grows without end at that end."""
 
     value: float
     low: float
-    high: float
+    high: float | None
 
 
 class Candidate(NamedTuple):
@@ -284,13 +288,14 @@ class Candidate(NamedTuple):
 
     Attributes:
         units: Serving; spares are not counted.
-        latency_s: The target's percentile.
-        utilisation: Fraction of time that an engine is busy; above 1 the queue grows without end.
+        latency_s: The target's percentile, with the interval of the simulation's luck alone; `None` where the queue
+            grows without end.
+        utilisation: Fraction of time that an engine is busy.
         meets: Whether the percentile's value is within the target.
     """
 
     units: int
-    latency_s: Estimate
+    latency_s: Estimate | None
     utilisation: float
     meets: bool
 
