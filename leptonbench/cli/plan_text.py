@@ -63,7 +63,7 @@ def _show_choices(view: PlanView) -> None:
             [
                 line.name,
                 choice.terms.value + mark,
-                _text(row.required),
+                _text(row.required, "count"),
                 percent(row.utilisation_peak.value or 0.0).replace("\u00a0", " "),
                 _text(row.latency),
                 str(choice.units),
@@ -80,8 +80,8 @@ def _show_choices(view: PlanView) -> None:
         console.say(f"and {counted(len(view.ranking) - _LINES, 'more choice')}: --json and --out have all")
 
 
-def _text(quantity: Quantity) -> str:
-    shown = as_figure(quantity)
+def _text(quantity: Quantity, kind: str = "own") -> str:
+    shown = as_figure(quantity, kind)
     if shown.value is None:
         return "-"
     unit = "" if shown.unit in ("", "1", "USD") else f" {shown.unit}"

@@ -12,9 +12,9 @@ from leptonbench.cost.capacity import Arrivals, Estimate, Sizing, size
 from leptonbench.cost.rate import assumption, unique
 from leptonbench.cost.sensitivity import Costing, effects, thresholds
 from leptonbench.errors import UsageError
-from leptonbench.planning.market import Market, load_market
+from leptonbench.planning.market import Market, known_as, load_market
 from leptonbench.planning.options import Option, Unit, options
-from leptonbench.planning.reader import Served, Unfit, device_of, read_cells
+from leptonbench.planning.reader import FEW_SAMPLES, Served, Unfit, device_of, read_cells
 from leptonbench.planning.request import PlanRequest
 from leptonbench.schema import Assumption, CellRecord, Notice, Provenance, Quantity, Reason, RunManifest
 from leptonbench.schema.plan import (
@@ -31,8 +31,8 @@ from leptonbench.schema.plan import (
 from leptonbench.store import RunStore
 
 _RIVALS = 12  # choices that could overtake the first
-_VOLUMES = (0.1, 0.2, 0.5, 2.0, 5.0, 10.0)
-_AT_VOLUMES = 6  # choices that are sized anew at other volumes
+_VOLUMES = (0.1, 0.5, 2.0, 10.0)
+_AT_VOLUMES = 3  # cells that are sized anew at other volumes
 _SWINGS = 12
 
 
@@ -50,8 +50,11 @@ def build_plan(store: RunStore, request: PlanRequest) -> PlanDocument:
             the target at any number of units.
     """
     manifest = store.manifest
-    market = load_market(manifest.devices, region=request.region, hosting=request.hosting, prices=request.prices)
-    cells = read_cells(store, request.workload, with_processing=request.with_processing)
+    devices = [known_as(device) for device in manifest.devices]
+    market = load_market(devices, region=request.region, hosting=request.hosting, prices=request.prices)
+    cells = read_cells(
+        store, request.workload, percentile=request.target.percentile, with_processing=request.with_processing
+    )
     planned = [_plan_cell(cell, manifest, market, request) for cell in cells]
     _check_feasible(planned, cells, request)
     everything = [option for one in planned for option in one.options]
@@ -71,7 +74,7 @@ def build_plan(store: RunStore, request: PlanRequest) -> PlanDocument:
         flips=_flips(ranked, request),
         by_volume=_by_volume(ranked, market, request),
         assumptions=_assumptions(everything, request),
-        warnings=_warnings(everything, market, request),
+        warnings=(*_few_samples(planned, request), *_warnings(everything, market, request)),
     )
 
 
@@ -85,18 +88,23 @@ def _plan_cell(cell: Served | Unfit, manifest: RunManifest, market: Market, requ
         reason = Reason(code="infeasible", message=sizing.why_infeasible or "no number of units is enough", hint=hint)
         return _Planned(_empty_row(record, reason), None, [])
     cores = manifest.fingerprint.identity.logical_cores
-    unit = Unit(cell, device_of(manifest, record), min(record.cell.threads * record.cell.instances, cores))
+    device = device_of(manifest, record)
+    unit = Unit(cell, known_as(device) if device else None, min(record.cell.threads * record.cell.instances, cores))
     found, absent = options(unit, sizing, market, request)
     return _Planned(_row(cell, sizing, found, absent), unit, found)
 
 
 def _empty_row(record: CellRecord, reason: Reason) -> PlanRow:
-    nothing = {name: Quantity.null(unit, reason.message) for name, unit in _ROW_UNITS.items()}
-    quality = record.metrics.get("quality") or Quantity.null("1", "no quality was measured")
-    return PlanRow(cell=record.cell, reason=reason, quality=quality, **nothing)
-
-
-_ROW_UNITS = {"required": "1", "utilisation_peak": "1", "utilisation_mean": "1", "latency": "s"}
+    nothing = Quantity.null("1", reason.message)
+    return PlanRow(
+        cell=record.cell,
+        reason=reason,
+        required=nothing,
+        utilisation_peak=nothing,
+        utilisation_mean=nothing,
+        latency=Quantity.null("s", reason.message),
+        quality=record.metrics.get("quality") or Quantity.null("1", "no quality was measured"),
+    )
 
 
 def _row(cell: Served, sizing: Sizing, found: list[Option], absent: list[PlanAbsence]) -> PlanRow:
@@ -292,6 +300,21 @@ def _assumptions(everything: Sequence[Option], request: PlanRequest) -> tuple[As
     beside = [item for option in everything for item in option.facts_beside.items()]
     rows = [assumption(name, fact) for name, fact in [*facts, *beside]]
     return unique([*request.demand.assumptions, *rows])
+
+
+def _few_samples(planned: Sequence[_Planned], request: PlanRequest) -> list[Notice]:
+    """Say once how many cells have too few service times for the target's percentile."""
+    few = sum(any(FEW_SAMPLES in note for note in one.row.notes) for one in planned)
+    if not few:
+        return []
+    percentile = 100 * request.target.percentile
+    return [
+        Notice(
+            code="few-samples",
+            message=f"{few} of {len(planned)} cells have fewer service times than a p{percentile:g} needs",
+            hint=f"measure longer: `leptonbench run --duration 15s --slo p{percentile:g}=...`",
+        )
+    ]
 
 
 def _warnings(everything: Sequence[Option], market: Market, request: PlanRequest) -> tuple[Notice, ...]:

@@ -37,9 +37,19 @@ class Market:
     embodied: dict[str, Fact]
     withdrawn: Fact
 
-    def best(self, device: str, terms: Terms, region: str) -> Offer | None:
-        """Return the cheapest offer of a unit in the region, else the cheapest anywhere; `None` if there is none."""
-        offers = [offer for offer in self.checked.offers if offer.device == device and offer.terms is terms]
+    def best(self, device: str, terms: Terms, region: str, *, threads: int, horizon_years: float) -> Offer | None:
+        """Return the cheapest offer of a unit in the region, else the cheapest anywhere; `None` if there is none.
+
+        An instance has to hold a unit's threads, and a reservation has to end within the horizon.
+        """
+        offers = [
+            offer
+            for offer in self.checked.offers
+            if offer.device == device
+            and offer.terms is terms
+            and (offer.vcpus is None or offer.vcpus >= threads)
+            and (offer.commitment_years or 0.0) <= horizon_years
+        ]
         near = [offer for offer in offers if self.areas.get(offer.region) == region]
         return min(near or offers, key=_usd_per_part, default=None)
 
@@ -63,6 +73,12 @@ def _usd_per_part(offer: Offer) -> float:
     return offer.price_per_hour.value / (offer.vcpus or offer.cards or 1)
 
 
+def known_as(device: DeviceProfile) -> DeviceProfile:
+    """Return a run's device under the name of the profile that it was made from: `host-cpu` is any machine's."""
+    same = (profile.name for profile in catalog.load_profiles(device.kind) if profile.title == device.title)
+    return device.model_copy(update={"name": next(same, device.name)})
+
+
 def load_market(devices: Sequence[DeviceProfile], *, region: str, hosting: str, prices: Path | None) -> Market:
     """Read the tables and check every offer of the devices.
 
@@ -84,8 +100,9 @@ def load_market(devices: Sequence[DeviceProfile], *, region: str, hosting: str, 
         offers = [*own.offers, *(offer for offer in offers if (offer.device, offer.terms) not in replaced)]
 
     def place(kind: str) -> RegionProfile:
-        three = {name: tables[name] for name in ("electricity", "carbon", "pue")}
-        return region_profile(region, **three, hosting=kind)
+        return region_profile(
+            region, electricity=tables["electricity"], carbon=tables["carbon"], pue=tables["pue"], hosting=kind
+        )
 
     return Market(
         checked=check_offers(_paired(offers)),

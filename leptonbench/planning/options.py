@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 
 from leptonbench.cost.capacity import Sizing
@@ -97,13 +98,11 @@ def _rent(
     unit: Unit, sizing: Sizing, shape: Shape, market: Market, request: PlanRequest, terms: Terms
 ) -> Option | PlanAbsence:
     name = unit.device.name if unit.device else unit.served.record.cell.device
-    offer = market.best(name, terms, request.region)
+    best = partial(market.best, name, region=request.region, threads=unit.threads, horizon_years=request.horizon_years)
+    offer = best(terms)
     if offer is None:
-        return PlanAbsence(terms=terms, why=f"no {terms} price of `{name}` is known")
-    if offer.commitment_years is not None and offer.commitment_years > request.horizon_years:
-        why = f"the reservation of {offer.name} runs {offer.commitment_years:g} years, longer than the plan"
-        return PlanAbsence(terms=terms, why=why)
-    stand_in = market.best(name, Terms.ON_DEMAND, request.region) if terms is Terms.SPOT else None
+        return PlanAbsence(terms=terms, why=_no_offer(market, name, terms))
+    stand_in = best(Terms.ON_DEMAND) if terms is Terms.SPOT else None
     if terms is Terms.SPOT and stand_in is None:
         return PlanAbsence(terms=terms, why="no on-demand price is known to stand in for spot units that are withdrawn")
     purchase = Purchase(offer.cards or 1, request.spare_nodes)
@@ -116,6 +115,12 @@ def _rent(
     choice, costed = _choice(unit, sizing, request, at, _rented_power(unit, shape, purchase, terms))
     carbon, beside = _rented_carbon(unit, shape, purchase, offer, costed, market, request)
     return Option(unit, choice.model_copy(update={"carbon_kg_per_month": carbon}), costed, beside)
+
+
+def _no_offer(market: Market, name: str, terms: Terms) -> str:
+    if any(offer.device == name and offer.terms is terms for offer in market.checked.offers):
+        return f"every {terms} offer of `{name}` is too small for a unit, or runs longer than the plan"
+    return f"no {terms} price of `{name}` is known"
 
 
 def _own(

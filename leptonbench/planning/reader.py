@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import median
 from typing import NamedTuple
 
 import numpy as np
@@ -21,8 +20,10 @@ from leptonbench.schema import (
     Scenario,
     Status,
 )
+from leptonbench.stats.early_stopping import minimum_queries
 from leptonbench.store import RunStore
 
+FEW_SAMPLES = "what is slower than the slowest of them is not in the plan"
 _SAMPLES_KEPT = 4000  # of a round: a bootstrap gains nothing from more
 
 
@@ -73,12 +74,29 @@ def device_of(manifest: RunManifest, record: CellRecord) -> DeviceProfile | None
     return named
 
 
-def read_cells(store: RunStore, workload: str, *, with_processing: bool) -> list[Served | Unfit]:
-    """Return each cell of a workload that was tried, with its service times or with the reason why it has none."""
+def read_cells(store: RunStore, workload: str, *, percentile: float, with_processing: bool) -> list[Served | Unfit]:
+    """Return each cell of a workload that was tried, with its service times or with the reason why it has none.
+
+    Args:
+        store: The run.
+        workload: Of the plan.
+        percentile: Of the target: cells with fewer times than certify it say so.
+        with_processing: Count pre- and post-processing as work of the unit.
+    """
     records = [record for record in store.records() if record.cell.workload == workload]
     tried = [record for record in records if record.status is not Status.SKIPPED]
     streams = {r.cell.group: r for r in tried if r.cell.scenario is Scenario.SINGLE_STREAM and r.status is Status.OK}
-    return [_read(store, record, streams, with_processing=with_processing) for record in tried]
+    found = [_read(store, record, streams, with_processing=with_processing) for record in tried]
+    return [_counted(cell, percentile) if isinstance(cell, Served) else cell for cell in found]
+
+
+def _counted(cell: Served, percentile: float) -> Served:
+    """Add a note where a cell has fewer times of single queries than certify the percentile."""
+    n, needed = sum(len(one[min(one)]) for one in cell.service.rounds), minimum_queries(percentile)
+    if cell.service.provenance is not Provenance.MEASURED or n >= needed:
+        return cell
+    note = f"{n} service times, and p{100 * percentile:g} needs {needed}: {FEW_SAMPLES}"
+    return cell._replace(notes=(*cell.notes, note))
 
 
 def _read(
@@ -184,7 +202,7 @@ def _scatter(store: RunStore, stream: CellRecord | None) -> tuple[NDArray[np.flo
     rounds = _latencies(store, stream) if stream is not None else []
     if not rounds:
         return np.ones(1), ("batches are taken to last their median each time: no single-stream samples are stored",)
-    return np.concatenate([times / median(times) for times in rounds]), (
+    return np.concatenate([times / np.median(times) for times in rounds]), (
         "batches are taken to scatter as the single stream of the same engine does",
     )
 

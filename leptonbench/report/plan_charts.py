@@ -43,7 +43,7 @@ def bars_svg(chart_id: str, bars: Sequence[Bar], *, title: str, centre: float | 
     Raises:
         ValueError: If there are no bars.
     """
-    left = min(max(text_width(bar.label) for bar in bars) * 1.15 + 12, 340.0)
+    left = min(max(text_width(bar.label) for bar in bars) * 1.15 + 12, 380.0)
     ends = [end for bar in bars for end in (bar.low, bar.high)] + ([centre] if centre is not None else [])
     axis = make_axis("", "USD", ends, left, _RIGHT)
     bottom = _TOP + _ROW * len(bars)

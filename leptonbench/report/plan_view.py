@@ -13,7 +13,7 @@ from leptonbench.report.numbers import NO_VALUE, Figure, Scale, figure, write
 from leptonbench.schema import Provenance, Quantity
 from leptonbench.schema.plan import AtVolume, Flip, PlanChoice, PlanDocument, PlanRow, Ranked
 
-_PERCENT = Scale(0.01, "%")
+_SCALES = {"percent": Scale(0.01, "%"), "count": Scale(1, "", 0), "own": None}
 _FLIPS = 5  # sentences; further figures would have to change more
 
 
@@ -99,9 +99,9 @@ def money(quantity: Quantity) -> str:
     return f"{text} ({shown.span})" if shown.span else text
 
 
-def as_figure(quantity: Quantity, *, fraction: bool = False) -> Figure:
-    """Return how a quantity is shown; a fraction in per cent."""
-    return figure("", quantity, _PERCENT if fraction else None)
+def as_figure(quantity: Quantity, kind: str = "own") -> Figure:
+    """Return how a quantity is shown: `percent` and `count` as they are called, else in the unit that suits it."""
+    return figure("", quantity, _SCALES[kind])
 
 
 def percentile_name(percentile: float) -> str:

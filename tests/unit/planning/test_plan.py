@@ -160,7 +160,7 @@ def test_swings_are_of_the_first_choice_and_fall(plan: PlanDocument) -> None:
 
 
 def test_other_volumes_are_sized_anew(plan: PlanDocument) -> None:
-    assert [one.factor for one in plan.by_volume] == [0.1, 0.2, 0.5, 2.0, 5.0, 10.0]
+    assert [one.factor for one in plan.by_volume] == [0.1, 0.5, 2.0, 10.0]
     costs = [one.usd_horizon.value or 0 for one in plan.by_volume]
     assert costs == sorted(costs)
 
@@ -276,7 +276,7 @@ def test_own_prices_come_first_and_reservations_are_priced(store: RunStore, tmp_
     assert reserved.unit_hours_per_week == reserved.units * 168
     short = build_plan(store, request(prices=file, horizon_years=0.5))
     absent = {one.terms: one.why for one in row(short, "fp32", "single-stream").absent}
-    assert "longer than the plan" in absent[Terms.RESERVED]
+    assert "runs longer than the plan" in absent[Terms.RESERVED]
 
 
 def test_a_price_without_a_date_is_refused_with_its_line(store: RunStore, tmp_path: Path) -> None:
