@@ -11,7 +11,7 @@ import typer
 
 from leptonbench._version import __version__
 from leptonbench.atomic import storage_error
-from leptonbench.cli import compare, console, doctor, export, fpga, project, report, run, show, tune
+from leptonbench.cli import compare, console, doctor, export, fpga, plan, project, report, run, show, tune
 from leptonbench.cli import list as list_module
 from leptonbench.cli.group import Group
 from leptonbench.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, LeptonError, UsageError
@@ -60,6 +60,7 @@ app.command("list")(list_module.list_kind)
 app.command("project")(project.project)
 app.command("export")(export.export)
 app.add_typer(fpga.app, name="fpga")
+app.command("plan")(plan.plan)
 app.command("doctor")(doctor.doctor)
 
 

@@ -6,7 +6,7 @@ Left out, and to be said: staff, network and software licences.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from leptonbench.cost.rate import Rate, assumption, ends, fact_provenance
@@ -23,21 +23,6 @@ class OwnedParts(NamedTuple):
     hosting: float
     maintenance: float
     electricity: float
-
-
-class _Figures(NamedTuple):
-    """Every figure that an owned hour depends on, at one end of its range or in the middle; units as in the schema."""
-
-    server_usd: float
-    lifetime_years: float
-    residual_fraction: float
-    interest_rate: float
-    hosting_usd_per_kw_month: float
-    maintenance_fraction_per_year: float
-    idle_w: float
-    full_w: float
-    electricity_usd_per_kwh: float
-    pue: float
 
 
 _MORE_IS_CHEAPER = frozenset({"lifetime_years", "residual_fraction"})
@@ -57,8 +42,8 @@ def yearly_capital_usd(price_usd: float, residual_usd: float, *, interest_rate: 
     return (price_usd - residual_usd * discount) * interest_rate / (1.0 - discount)
 
 
-def _facts(owned: OwnedPrice, power: PowerProfile, region: RegionProfile) -> Iterator[tuple[str, str, Fact]]:
-    """Yield key, name to show and figure."""
+def owned_facts(owned: OwnedPrice, power: PowerProfile, region: RegionProfile) -> Iterator[tuple[str, str, Fact]]:
+    """Yield key, name to show and figure of everything that an owned hour depends on."""
     yield "server_usd", "price of the server", owned.server_usd
     yield "lifetime_years", "lifetime of the server", owned.lifetime_years
     yield "residual_fraction", "residual value of the server", owned.residual_fraction
@@ -71,21 +56,26 @@ def _facts(owned: OwnedPrice, power: PowerProfile, region: RegionProfile) -> Ite
     yield "pue", "power usage effectiveness", region.pue
 
 
-def _parts(figures: _Figures, power: PowerProfile, *, load: float) -> OwnedParts:
-    """Return the hourly cost by head of the whole server at a load."""
+def owned_parts(figures: Mapping[str, float], *, fraction: float) -> OwnedParts:
+    """Return the hourly cost by head of one whole server.
+
+    Args:
+        figures: By the keys of `owned_facts`, in their units.
+        fraction: Share of the dynamic power (full - idle) that it draws on average, 0 to 1.
+    """
     capital_usd = yearly_capital_usd(
-        figures.server_usd,
-        figures.server_usd * figures.residual_fraction,
-        interest_rate=figures.interest_rate,
-        lifetime_years=figures.lifetime_years,
+        figures["server_usd"],
+        figures["server_usd"] * figures["residual_fraction"],
+        interest_rate=figures["interest_rate"],
+        lifetime_years=figures["lifetime_years"],
     )
-    average_w = figures.idle_w + (figures.full_w - figures.idle_w) * power.fraction_at(load)
+    average_w = figures["idle_w"] + (figures["full_w"] - figures["idle_w"]) * fraction
     return OwnedParts(
         capital=capital_usd / HOURS_PER_YEAR,
         # A rack is provisioned for the most that a server can draw.
-        hosting=figures.full_w / 1e3 * figures.hosting_usd_per_kw_month * MONTHS_PER_YEAR / HOURS_PER_YEAR,
-        maintenance=figures.server_usd * figures.maintenance_fraction_per_year / HOURS_PER_YEAR,
-        electricity=average_w / 1e3 * figures.pue * figures.electricity_usd_per_kwh,
+        hosting=figures["full_w"] / 1e3 * figures["hosting_usd_per_kw_month"] * MONTHS_PER_YEAR / HOURS_PER_YEAR,
+        maintenance=figures["server_usd"] * figures["maintenance_fraction_per_year"] / HOURS_PER_YEAR,
+        electricity=average_w / 1e3 * figures["pue"] * figures["electricity_usd_per_kwh"],
     )
 
 
@@ -116,7 +106,7 @@ def owned_usd_per_hour(
     """
     if threads < 1 or not 0 <= load <= 1:
         raise ValueError(f"wants threads >= 1 and a load from 0 to 1, got {threads} and {load}")
-    facts = list(_facts(owned, power, region))
+    facts = list(owned_facts(owned, power, region))
     cheap, dear = {}, {}
     for key, _, fact in facts:
         low, high = ends(fact)
@@ -124,7 +114,7 @@ def owned_usd_per_hour(
     middle = {key: fact.value for key, _, fact in facts}
     share = threads / owned.hardware_threads
     low_parts, parts, high_parts = (
-        OwnedParts(*(part * share for part in _parts(_Figures(**figures), power, load=load)))
+        OwnedParts(*(part * share for part in owned_parts(figures, fraction=power.fraction_at(load))))
         for figures in (cheap, middle, dear)
     )
     rate = Rate(

@@ -29,8 +29,8 @@ def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 @cache
-def load_messages(lang: str) -> dict[str, str]:
-    """Return one catalogue as flat `section.key` messages.
+def load_messages(lang: str, page: str = "") -> dict[str, str]:
+    """Return one catalogue as flat `section.key` messages: the report's, or another page's own.
 
     Raises:
         UsageError: If there is no such language.
@@ -38,7 +38,7 @@ def load_messages(lang: str) -> dict[str, str]:
     """
     if lang not in LANGUAGES:
         raise UsageError(f"no report in language `{lang}`", hint=f"available: {', '.join(LANGUAGES)}")
-    path: Path = data_root() / "reports" / "locale" / f"{lang}.yaml"
+    path: Path = data_root() / "reports" / "locale" / page / f"{lang}.yaml"
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:

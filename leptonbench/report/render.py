@@ -71,15 +71,16 @@ def records_json(manifest: RunManifest, records: Sequence[CellRecord]) -> str:
 
 
 @cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """Return the templates with what every page of leptonbench uses."""
+    pages = jinja2.Environment(
         loader=jinja2.FileSystemLoader(data_root() / "reports" / "templates"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.globals.update(
+    pages.globals.update(
         data=fragments.data,
         figure=figure,
         interval=fragments.interval,
@@ -92,12 +93,17 @@ def _environment() -> jinja2.Environment:
         ratio=fragments.ratio_text,
         ratio_span=fragments.ratio_span,
     )
-    environment.filters["exact"] = repr
-    environment.filters["sentence"] = lambda text: text if text.endswith((".", "!", "?")) else f"{text}."
-    return environment
+    pages.filters["exact"] = repr
+    pages.filters["sentence"] = lambda text: text if text.endswith((".", "!", "?")) else f"{text}."
+    return pages
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return a style sheet or script of the pages.
+
+    Raises:
+        StorageError: If it cannot be read.
+    """
     path = data_root() / "reports" / "assets" / name
     try:
         return path.read_text(encoding="utf-8")
@@ -110,7 +116,7 @@ def _asset(name: str) -> str:
 def _body(manifest: RunManifest, records: Sequence[CellRecord], translate: Translator, *, tried: int) -> Markup:
     """Return everything inside the page's body in one language; `tried` counts the cells that have details."""
     big = tried > PACK_ABOVE_CELLS
-    environment = _environment()
+    pages = environment()
     view = build_view(manifest, records, translate)
     context: dict[str, Any] = {
         "view": view,
@@ -119,10 +125,10 @@ def _body(manifest: RunManifest, records: Sequence[CellRecord], translate: Trans
         "lang": translate.lang,
         "bilingual": tried <= BILINGUAL_CELLS,
     }
-    details = environment.get_template("details.html.j2").render(context)
+    details = pages.get_template("details.html.j2").render(context)
     context["details"] = None if big else Markup(details)
     context["packed_details"] = pack(details) if big else None
-    return Markup(environment.get_template("body.html.j2").render(context))
+    return Markup(pages.get_template("body.html.j2").render(context))
 
 
 def render_report(manifest: RunManifest, records: Sequence[CellRecord], *, lang: str = "en") -> str:
@@ -145,9 +151,9 @@ def render_report(manifest: RunManifest, records: Sequence[CellRecord], *, lang:
     translate = Translator(lang)
     body = _body(manifest, records, translate, tried=tried)
     other_body = _body(manifest, records, Translator(other), tried=tried) if tried <= BILINGUAL_CELLS else ""
-    style, script = _asset("report.css"), _asset("report.js")
+    style, script = asset("report.css"), asset("report.js")
     return (
-        _environment()
+        environment()
         .get_template("page.html.j2")
         .render(
             t=translate,
@@ -175,13 +181,21 @@ def write_report(manifest: RunManifest, records: Sequence[CellRecord], *, out: P
         StorageError: If the file cannot be written there.
         UsageError: If there is no such language.
     """
-    page = render_report(manifest, records, lang=lang)
+    return write_page(render_report(manifest, records, lang=lang), out=out)
+
+
+def write_page(page: str, *, out: Path) -> Path:
+    """Write one page to `out`, whole or not at all, and return its path; missing parent folders are made.
+
+    Raises:
+        StorageError: If the file cannot be written there.
+    """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         _replace(out, page)
     except OSError as error:
         raise StorageError(
-            f"cannot write the report to `{out}`",
+            f"cannot write the page to `{out}`",
             cause=error.strerror or str(error),
             hint="choose another place with `--out FILE`",
         ) from error

@@ -1,0 +1,191 @@
+"""Find how many units a demand needs.
+
+The formula gives a first number; event simulation of the busiest hour walks from there to the smallest number of units
+that meets the target, and looks at both neighbours. The interval comes from a bootstrap of the service times: the drawn
+samples are ordered by the formula, and those at 2.5 and 97.5 % are simulated with luck of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from leptonbench.cost.capacity.hours import Hours, follow_hours
+from leptonbench.cost.capacity.model import Arrivals, Candidate, Estimate, Fleet, Floats, ServiceModel, Sizing, Target
+from leptonbench.cost.capacity.resampling import resample
+from leptonbench.cost.capacity.search import Search
+from leptonbench.schema import Provenance, weakest
+
+PLAIN = Fleet()
+_DRAWS = 100  # of the bootstrap
+_ENDS = (0.025, 0.975)
+_TIGHT = 0.9  # load of capacity above which a plan leaves little for anything that was not simulated
+
+
+class _Ends(NamedTuple):
+    """The searches with the bootstrap's service times at 2.5 and 97.5 %, and what they need."""
+
+    searches: tuple[Search, Search]
+    required: tuple[int | None, int | None]
+
+
+def size(service: ServiceModel, arrivals: Arrivals, target: Target, *, fleet: Fleet = PLAIN, seed: int = 0) -> Sizing:
+    """Return how many units meet the target in every hour of the week, by event simulation.
+
+    Args:
+        service: One unit's service times.
+        arrivals: Of the week.
+        target: To be met in the busiest hour, hence in all.
+        fleet: Spares, granularity, routing.
+        seed: Of arrivals, draws and bootstrap: the same inputs and seed give the same answer.
+    """
+    search = _search(service, arrivals, target, fleet, service.pooled(), (seed, 0))
+    why = _alone(search)
+    if why is not None:
+        return _infeasible(service, why, None)
+    guess = search.guess()
+    required = search.find(guess if guess is not None else search.fewest)
+    if required is None:
+        return _infeasible(service, _never(search), guess)
+    candidates = tuple(
+        search.look(units, sound=units == required) for units in (required - 1, required, required + 1) if units > 0
+    )
+    ends = _bootstrap(service, arrivals, target, fleet, seed, required)
+    hours = follow_hours(search, arrivals, fleet, required)
+    return _sizing(service, search, ends, hours, candidates, fleet, guess)
+
+
+def _search(
+    service: ServiceModel,
+    arrivals: Arrivals,
+    target: Target,
+    fleet: Fleet,
+    pools_s: dict[int, Floats],
+    seed: Sequence[int],
+) -> Search:
+    return Search(service, pools_s, arrivals.peak_per_s, target, fleet.routing, arrivals.gaps, seed)
+
+
+def _alone(search: Search) -> str | None:
+    """Say why a query that nobody delays is late; `None` if it is not."""
+    target = search.target
+    fastest_s = min(float(np.quantile(times, target.percentile, method="higher")) for times in search.pools_s.values())
+    if fastest_s <= target.latency_s:
+        return None
+    return (
+        f"p{100 * target.percentile:g} of service alone is {_ms(fastest_s)}, above the target of "
+        f"{_ms(target.latency_s)}: no number of units helps"
+    )
+
+
+def _never(search: Search) -> str:
+    units = search.emptiest
+    latency_s = search.look(units).latency_s
+    found = "" if latency_s is None else f": p{100 * search.target.percentile:g} is {_ms(latency_s.value)}"
+    wait = f" (the batcher waits up to {_ms(search.service.max_wait_s)})" if search.service.max_wait_s else ""
+    return f"the target of {_ms(search.target.latency_s)} is missed even on {units} nearly idle units{found}{wait}"
+
+
+def _ms(seconds: float) -> str:
+    return f"{1e3 * seconds:.4g} ms"
+
+
+def _infeasible(service: ServiceModel, why: str, guess: int | None) -> Sizing:
+    return Sizing(
+        units=None,
+        low=None,
+        high=None,
+        required=None,
+        closed_form=guess,
+        candidates=(),
+        latency_s=None,
+        latency_all_up_s=None,
+        utilisation_peak=None,
+        utilisation_mean=None,
+        load_peak=None,
+        units_by_hour=(),
+        provenance=weakest((service.provenance, Provenance.SIMULATED)),
+        method=_method(service),
+        why_infeasible=why,
+    )
+
+
+def _bootstrap(
+    service: ServiceModel, arrivals: Arrivals, target: Target, fleet: Fleet, seed: int, required: int
+) -> _Ends:
+    samples = resample(service, np.random.default_rng((seed, 1)), _DRAWS)
+    order = sorted(
+        samples, key=lambda one: _search(service, arrivals, target, fleet, one.pools_s, (seed,)).rank(required)
+    )
+    chosen = [order[math.ceil(end * _DRAWS) - 1] for end in _ENDS]
+    searches = [_search(service, arrivals, target, fleet, one.pools_s, (seed, 2 + i)) for i, one in enumerate(chosen)]
+    low, high = (None if _alone(search) is not None else search.find(required) for search in searches)
+    return _Ends((searches[0], searches[1]), (low, high))
+
+
+def _sizing(
+    service: ServiceModel,
+    search: Search,
+    ends: _Ends,
+    hours: Hours,
+    candidates: tuple[Candidate, ...],
+    fleet: Fleet,
+    guess: int | None,
+) -> Sizing:
+    chosen = next(one for one in candidates if one.meets)
+    required = chosen.units
+    units = fleet.bought(required)
+    low, high = ends.required
+    return Sizing(
+        units=units,
+        low=fleet.bought(min(required, low)) if low is not None else units,
+        high=fleet.bought(max(required, high)) if high is not None else None,
+        required=required,
+        closed_form=guess,
+        candidates=candidates,
+        latency_s=_whole(chosen, ends, required),
+        latency_all_up_s=_whole(search.look(units, sound=True), ends, units),
+        utilisation_peak=hours.utilisation_peak,
+        utilisation_mean=hours.utilisation_mean,
+        load_peak=search.load(required),
+        units_by_hour=hours.units,
+        provenance=weakest((service.provenance, Provenance.SIMULATED)),
+        method=_method(service),
+        notes=tuple(_notes(service, search, required)),
+    )
+
+
+def _whole(candidate: Candidate, ends: _Ends, units: int) -> Estimate | None:
+    """Return a latency with the interval of the service times' scatter besides the simulation's luck."""
+    mine = candidate.latency_s
+    if mine is None:
+        return None
+    low, high = (search.look(units).latency_s for search in ends.searches)
+    lowest = mine.low if low is None else min(mine.low, low.low)
+    if high is None or high.high is None or mine.high is None:
+        return Estimate(mine.value, lowest, None)
+    return Estimate(mine.value, lowest, max(mine.high, high.high))
+
+
+def _method(service: ServiceModel) -> str:
+    times = sum(len(one[size]) for one in service.rounds for size in service.sizes)
+    return f"event simulation with {times} service times of {len(service.rounds)} rounds ({service.method})"
+
+
+def _notes(service: ServiceModel, search: Search, required: int) -> list[str]:
+    notes = []
+    if len(service.rounds) == 1 and service.provenance is Provenance.MEASURED:
+        notes.append("the service times come from one round, so how much rounds differ is not in the interval")
+    tail = 1.0 / (1.0 - search.target.percentile)
+    fewest = min(sum(len(one[size]) for one in service.rounds) for size in service.sizes)
+    if 1 < fewest < tail:
+        notes.append(
+            f"{fewest} service times of a batch size say little about p{100 * search.target.percentile:g}: "
+            f"{math.ceil(tail)} would be the fewest to show it"
+        )
+    if search.load(required) > _TIGHT:
+        notes.append(f"the busiest hour takes {search.load(required):.0%} of what the units can finish: little is left")
+    return notes

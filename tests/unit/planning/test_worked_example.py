@@ -1,0 +1,43 @@
+"""The worked example of docs/planning.md: the stored run gives the answer that the page prints."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from leptonbench.cli.app import invoke
+from leptonbench.schema import Scenario, Status
+from leptonbench.store import RunStore
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = ROOT / "docs" / "planning.md"
+EXAMPLE = re.compile(r"^```console\n\$ (leptonbench plan docs/examples.*?)\n```\n+```text\n(.*?)^```", re.M | re.S)
+
+
+def test_the_page_prints_what_the_command_says(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = EXAMPLE.search(PAGE.read_text(encoding="utf-8"))
+    assert found is not None
+    words = shlex.split(found[1].replace("\\\n", " "))
+    monkeypatch.chdir(ROOT)
+    assert invoke(words[1:]) == 0
+    out = capsys.readouterr().out
+    assert out == found[2]
+
+
+def test_the_stored_run_is_a_whole_one() -> None:
+    store = RunStore.open(ROOT / "docs" / "examples" / "inspection")
+    records = store.records()
+    assert {record.cell.workload for record in records} == {"inspection"}
+    assert {record.cell.scenario for record in records} == {Scenario.SINGLE_STREAM, Scenario.SERVER}
+    assert store.manifest.git_dirty is False
+    for record in records:
+        assert record.status is Status.OK
+        for one in record.rounds:
+            assert one.effective or not one.queries
+            if record.cell.scenario is Scenario.SINGLE_STREAM:
+                assert len(store.latencies(record.cell.key, one.index)) == one.queries
