@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from leptonbench._version import __version__
 from leptonbench.atomic import storage_error
-from leptonbench.cli import compare, console, doctor, export, gate, report, run, show, tune
+from leptonbench.cli import compare, console, doctor, export, gate, history, report, run, show, tune
 from leptonbench.cli import list as list_module
 from leptonbench.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, LeptonError, UsageError
 from leptonbench.registry import closest, unknown
@@ -65,6 +65,7 @@ app.command("report")(report.report)
 app.command("show")(show.show)
 app.command("compare")(compare.compare)
 app.command("gate")(gate.gate)
+app.command("history")(history.history)
 app.command("list")(list_module.list_kind)
 app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)

@@ -201,7 +201,13 @@ def _show_cell(cell: CellResult) -> None:
     if cell.shown:
         names = ("also measured or derived", "base", "head", "head / base", "")
         told = [
-            [METRICS[item.metric].title_en, amount(item.base), amount(item.head), change(item), provenance(item)]
+            [
+                METRICS[item.metric].title_en,
+                amount(item.base, item.metric),
+                amount(item.head, item.metric),
+                change(item),
+                provenance(item),
+            ]
             for item in cell.shown
         ]
         console.table([console.Column(name) for name in names], told)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from leptonbench.gate.model import CellResult, Finding, GateResult, Shown, Verdict
+from leptonbench.report.numbers import plain
 from leptonbench.schema import METRICS, Direction, Quantity
 
 _LEVEL = {
@@ -15,7 +16,6 @@ _LEVEL = {
     Verdict.INCOMPARABLE: "warning",
     Verdict.IMPROVED: "notice",
 }
-_SCALES = {"s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")), "J": ((1.0, "J"), (1e-3, "mJ")), "B": ((1e6, "MB"), (1, "B"))}
 
 
 def annotations(result: GateResult) -> list[str]:
@@ -73,30 +73,22 @@ def _cell(cell: CellResult) -> Iterator[str]:
         yield "| also measured or derived | base | head | head / base | |"
         yield "|---|---|---|---|---|"
         for item in cell.shown:
-            yield (
-                f"| {METRICS[item.metric].title_en} | {amount(item.base)} | {amount(item.head)} | {change(item)} "
-                f"| {provenance(item)} |"
-            )
+            figures = (amount(item.base, item.metric), amount(item.head, item.metric), change(item), provenance(item))
+            yield f"| {METRICS[item.metric].title_en} | {' | '.join(figures)} |"
 
 
 def sides(finding: Finding) -> tuple[str, str]:
     """Word both sides' figures."""
     if finding.stated is not None:
         return finding.stated[0].replace("|", "\\|"), finding.stated[1].replace("|", "\\|")
-    return amount(finding.base), amount(finding.head)
+    return amount(finding.base, finding.metric), amount(finding.head, finding.metric)
 
 
-def amount(quantity: Quantity | None) -> str:
+def amount(quantity: Quantity | None, tag: str = "") -> str:
     """Word a figure in a friendly unit."""
     if quantity is None or quantity.value is None:
         return "-"
-    value, unit = quantity.value, quantity.unit
-    for scale, name in _SCALES.get(unit, ()):
-        if abs(value) >= scale or name == _SCALES[unit][-1][1]:
-            return f"{value / scale:.4g} {name}"
-    if unit == "1" and value == int(value):
-        return f"{int(value):,}"
-    return f"{value:.4g}" + ("" if unit == "1" else f" {unit}")
+    return plain(quantity.value, quantity.unit, tag).replace("\u00a0", " ")
 
 
 def change(item: Shown | Finding) -> str:

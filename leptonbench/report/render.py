@@ -71,7 +71,8 @@ def records_json(manifest: RunManifest, records: Sequence[CellRecord]) -> str:
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def template_environment() -> jinja2.Environment:
+    """Return the templates with what every page may use in them."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(data_root() / "reports" / "templates"),
         autoescape=True,
@@ -97,7 +98,12 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _asset(name: str) -> str:
+def read_asset(name: str) -> str:
+    """Return a style sheet or script.
+
+    Raises:
+        StorageError: If it is missing: the installation is broken.
+    """
     path = data_root() / "reports" / "assets" / name
     try:
         return path.read_text(encoding="utf-8")
@@ -110,7 +116,7 @@ def _asset(name: str) -> str:
 def _body(manifest: RunManifest, records: Sequence[CellRecord], translate: Translator, *, tried: int) -> Markup:
     """Return everything inside the page's body in one language; `tried` counts the cells that have details."""
     big = tried > PACK_ABOVE_CELLS
-    environment = _environment()
+    environment = template_environment()
     view = build_view(manifest, records, translate)
     context: dict[str, Any] = {
         "view": view,
@@ -145,9 +151,9 @@ def render_report(manifest: RunManifest, records: Sequence[CellRecord], *, lang:
     translate = Translator(lang)
     body = _body(manifest, records, translate, tried=tried)
     other_body = _body(manifest, records, Translator(other), tried=tried) if tried <= BILINGUAL_CELLS else ""
-    style, script = _asset("report.css"), _asset("report.js")
+    style, script = read_asset("report.css"), read_asset("report.js")
     return (
-        _environment()
+        template_environment()
         .get_template("page.html.j2")
         .render(
             t=translate,
@@ -175,7 +181,15 @@ def write_report(manifest: RunManifest, records: Sequence[CellRecord], *, out: P
         StorageError: If the file cannot be written there.
         UsageError: If there is no such language.
     """
-    page = render_report(manifest, records, lang=lang)
+    return write_page(render_report(manifest, records, lang=lang), out)
+
+
+def write_page(page: str, out: Path) -> Path:
+    """Write a page whole or not at all, and return its path.
+
+    Raises:
+        StorageError: If the file cannot be written there.
+    """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         _replace(out, page)
