@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FEWEST_RUNS = 14
-"""With fewer points no cut reaches p = 0.001: 7 and 7 can be drawn in 3432 ways, 6 and 7 in 1716 that cut alike twice."""
+"""With fewer points no cut reaches p = 0.001: 7 and 7 are drawn in 3432 ways, 6 and 7 in 1716 that cut alike twice."""
 
 _BATCH = 256  # shuffles at a time: bounds the memory at a few megabytes for series of a hundred points
 
