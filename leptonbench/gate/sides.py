@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from leptonbench.errors import UsageError
@@ -114,16 +114,16 @@ class Resolver:
         if kind in ("config", "tree"):
             file = path if kind == "config" else find_config(path)
             config = self._own(read_config(file)) if file else self._config
-            return self._in_tree(
-                label, given, kind, config, path.resolve() if kind == "tree" else path.resolve().parent
-            )
+            if kind == "config":
+                return Side(label, given, kind, config)
+            return self._in_tree(label, given, kind, config, path.resolve())
         owner, commit = self._commit(given)
         folder = scratch / label
         made.append((owner, folder))
         self._say(f"check out {label} {commit[:12]}")
         owner.check_out(commit, folder)
         side = self._in_tree(label, given, kind, self._of_commit(owner, folder), folder)
-        return Side(**{**_fields(side), "commit": commit})
+        return replace(side, commit=commit)
 
     def _in_tree(self, label: str, given: str, kind: Kind, config: GateConfig, tree: Path) -> Side:
         wanted = config.environment
@@ -198,7 +198,3 @@ def _moved(path: str | None, root: Path, folder: Path) -> str | None:
     if path is None or not Path(path).is_relative_to(root):
         return path
     return str(folder / Path(path).relative_to(root))
-
-
-def _fields(side: Side) -> dict[str, object]:
-    return {name: getattr(side, name) for name in Side.__slots__}

@@ -1,4 +1,4 @@
-"""The GitHub action, run as far as that is possible without the service: its own script, with the service's variables."""
+"""The GitHub action as far as it goes without the service: its own script, with the service's variables."""
 
 from __future__ import annotations
 
