@@ -77,7 +77,7 @@ def gate(
         "advisory": advisory or None,
     }
     changed = {name: value for name, value in given.items() if value is not None}
-    path, configured = _config(config, changed)
+    path, configured = _config(config, head, changed)
     request = _request(base, head, configured, path, changed, confirm=confirm, defer=defer, out=out)
     result = _gate(request, quiet=as_json)
     _publish(result, out, github=github)
@@ -88,13 +88,14 @@ def gate(
     return result.exit_code
 
 
-def _config(path: Path | None, changed: dict[str, Any]) -> tuple[Path | None, GateConfig]:
-    """Return the project's configuration with the command line's changes."""
+def _config(path: Path | None, head: str | None, changed: dict[str, Any]) -> tuple[Path | None, GateConfig]:
+    """Return the project's configuration, or the head's where there is none, with the command line's changes."""
     from pydantic import ValidationError
 
     from leptonbench.gate.config import GateConfig, find_config, read_config
+    from leptonbench.gate.sides import own_config
 
-    found = path or find_config(Path.cwd())
+    found = path or find_config(Path.cwd()) or own_config(head)
     fields = dict(read_config(found)) if found else {}
     try:
         return found, GateConfig.model_validate({**fields, **changed})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -46,6 +45,7 @@ from leptonbench.harness.feed import build_task
 from leptonbench.harness.jobs import JOB_FILE, RESULT_FILE, Failure, TaskRef, write_message
 from leptonbench.harness.pricing import host_prices
 from leptonbench.harness.process import Start, run_children
+from leptonbench.harness.system import cores_available
 from leptonbench.schema import METRICS, Identity, Notice, Quantity, TensorSpec
 
 _PREPARE_TIMEOUT_S = 3600.0
@@ -185,7 +185,7 @@ class Gate:
             "leptonbench.gate.side",
             folder,
             _PREPARE_TIMEOUT_S,
-            job.threads or 1,
+            job.threads or cores_available(),
             on_line=lambda line: self.progress.phase(f"{side.label}: {line}"),
             environment=side.environment,
             cwd=side.cwd,
@@ -286,7 +286,6 @@ class Gate:
             passes=one.passes,
         )
 
-    @functools.cache  # noqa: B019 - a gate lives as long as its process
     def price(self, threads: int, machine: Identity) -> Price | None:
         """Return what an hour of this machine costs the suite's buyer; `None` where its profile has no price."""
         suite = catalog.load_suite(self.head.config.suite)

@@ -185,6 +185,16 @@ def kind_of(given: str) -> Kind:
     raise _nothing(given)
 
 
+def own_config(given: str | None) -> Path | None:
+    """Return the configuration that a side is or holds: the head's says how to gate where the project has none."""
+    if given is None:
+        return None
+    path = Path(given).expanduser()
+    if path.is_dir():
+        return find_config(path)
+    return path if path.is_file() and path.suffix == ".toml" else None
+
+
 def _nothing(given: str) -> UsageError:
     return UsageError(
         f"`{given}` is no side of a gate",
