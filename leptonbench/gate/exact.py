@@ -173,12 +173,7 @@ def read_accepted(path: Path) -> tuple[Accepted, ...]:
 
 def judge_exact(base: SideCell, head: SideCell, accepted: Sequence[Accepted]) -> tuple[Finding, ...]:
     """Compare the exact metrics of both sides of a cell."""
-    return tuple(
-        _judge(
-            metric, base.exact.get(metric), head.exact.get(metric), _why(metric, base, head), head.cell.key, accepted
-        )
-        for metric in dict.fromkeys((*base.exact, *head.exact))
-    )
+    return tuple(_judge(metric, (base, head), accepted) for metric in dict.fromkeys((*base.exact, *head.exact)))
 
 
 def _why(metric: str, base: SideCell, head: SideCell) -> str:
