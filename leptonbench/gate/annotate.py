@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from leptonbench.gate.model import CellResult, Finding, GateResult, Shown, Verdict
+from leptonbench.gate.model import CellResult, Finding, GateResult, Layer, Shown, Verdict
 from leptonbench.report.numbers import plain
 from leptonbench.schema import METRICS, Direction, Quantity
 
@@ -81,7 +81,16 @@ def sides(finding: Finding) -> tuple[str, str]:
     """Word both sides' figures."""
     if finding.stated is not None:
         return finding.stated[0].replace("|", "\\|"), finding.stated[1].replace("|", "\\|")
+    if finding.layer is Layer.EXACT:
+        return exactly(finding.base), exactly(finding.head)
     return amount(finding.base, finding.metric), amount(finding.head, finding.metric)
+
+
+def exactly(quantity: Quantity | None) -> str:
+    """Word a count in full: rounded, two that differ could look the same."""
+    if quantity is None or quantity.value is None:
+        return "-"
+    return f"{int(quantity.value):,}" + ("" if quantity.unit == "1" else f" {quantity.unit}")
 
 
 def amount(quantity: Quantity | None, tag: str = "") -> str:

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from leptonbench.errors import MeasurementError
 from leptonbench.gate.decide import wants_more
-from leptonbench.gate.model import Pass, Rules, SideCell
+from leptonbench.gate.model import Candidate, Pass, Rules, SideCell
 from leptonbench.gate.shown import EnergyFacts
 from leptonbench.gate.sides import Side
 from leptonbench.harness.children import scratch_folder
@@ -28,14 +28,6 @@ _MOST_PADDING = 4096  # bytes of environment: where the stack begins moves with 
 ORDERS = ("ABC", "CBA", "CAB", "BAC", "ACB", "BCA")
 
 Tell = Callable[[str, int, int], None]
-
-
-class Candidate(NamedTuple):
-    """One cell on both sides."""
-
-    key: str
-    base: SideCell
-    head: SideCell
 
 
 @dataclass

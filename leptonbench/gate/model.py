@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -240,6 +240,14 @@ class SideReport(Frozen):
     cells: tuple[SideCell, ...] = ()
     notices: tuple[Notice, ...] = ()
     error: dict[str, str] | None = None
+
+
+class Candidate(NamedTuple):
+    """One cell on both sides."""
+
+    key: str
+    base: SideCell
+    head: SideCell
 
 
 Kind = Literal["onnx", "folder", "config", "tree", "ref"]

@@ -14,9 +14,19 @@ from leptonbench.errors import MeasurementError, StorageError, UsageError
 from leptonbench.gate import run as gate_run
 from leptonbench.gate.annotate import annotations, summary
 from leptonbench.gate.config import GateConfig
-from leptonbench.gate.duet import ORDERS, Candidate, Duet, DuetFailure, figures
-from leptonbench.gate.model import GATE_FILE, GATE_SCHEMA_VERSION, GateResult, Rules, SideCell, SideReport, Verdict
-from leptonbench.gate.run import Gate, GateRequest, match, run_gate, unfit
+from leptonbench.gate.duet import ORDERS, Duet, DuetFailure, figures
+from leptonbench.gate.match import match, unfit
+from leptonbench.gate.model import (
+    GATE_FILE,
+    GATE_SCHEMA_VERSION,
+    Candidate,
+    GateResult,
+    Rules,
+    SideCell,
+    SideReport,
+    Verdict,
+)
+from leptonbench.gate.run import Gate, GateRequest, run_gate
 from leptonbench.gate.sides import Side
 from leptonbench.schema import Notice, Reason, TensorSpec
 from tests.gate_factory import SECONDS, report, side_cell, worker_result, write
