@@ -35,6 +35,7 @@ KINDS = ("identical", *SHARES)
 CELL = ("inspection", "fp32", "onnxruntime", "single-stream")
 _RULES = Rules()
 _GATE_GOAL_S = 240.0
+_TYPICAL_S = 0.03  # of the made-up latencies: far above the floor of 50 us
 _FEWEST_GATES = 5  # recorded, before their noise is replayed
 
 
@@ -158,6 +159,44 @@ def simulate(recorded: Sequence[Pass], gates: int, *, seed: int = 0) -> tuple[in
     return flags, reds
 
 
+def synthetic(noise: float, random: np.random.Generator, *, spiky: bool, slower: float) -> Pass:
+    """Draw a pass of normal noise, with a tenth of the processes disturbed by 12 % where it is spiky."""
+
+    def draw(pairs: int) -> Pass:
+        sides = random.normal(0, noise / np.sqrt(2), size=(3, pairs))
+        if spiky:
+            sides += 0.12 * (random.random(sides.shape) < 0.1)
+        sides[1] += slower
+        base, head, control = (tuple((_TYPICAL_S * np.exp(side)).tolist()) for side in sides)
+        return Pass(base_s=base, head_s=head, control_s=control)
+
+    first = draw(_RULES.pairs[0])
+    return draw(_RULES.pairs[1]) if wants_more(first, _RULES) else first
+
+
+def simulated_rates(gates: int, *, seed: int = 0) -> list[Outcome]:
+    """Return how often gates flag and come out red at noise that is made up, over sizes of a true slowdown."""
+    outcomes = []
+    for noise, spiky in ((0.01, False), (0.03, False), (0.05, False), (0.03, True)):
+        for slower in (0.0, 0.03, 0.05, 0.10):
+            random = np.random.default_rng((seed, round(1000 * noise), round(1000 * slower)))
+            flags = reds = 0
+            for _ in range(gates):
+                shift = float(np.log1p(slower))
+                if suspects({"cell": synthetic(noise, random, spiky=spiky, slower=shift)}, _RULES):
+                    flags += 1
+                    second = synthetic(noise, random, spiky=spiky, slower=shift)
+                    reds += bool(confirmed({"cell": second}, _RULES))
+            name = f"simulated, noise {noise:.0%}{' and spikes' if spiky else ''}, {slower:.0%} slower"
+            outcomes += [_rate(f"{name}: flagged", flags, gates), _rate(f"{name}: red", reds, gates)]
+    return outcomes
+
+
+def _rate(name: str, hits: int, n: int) -> Outcome:
+    interval = wilson(hits, n)
+    return Outcome(name, interval.value, "", None, interval.low, interval.high, n)
+
+
 def main() -> None:
     """Run what is missing, and tell the rates."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -165,6 +204,7 @@ def main() -> None:
         parser.add_argument(f"--{kind}", type=int, default=default, help=f"gates in all; default: {default}")
     parser.add_argument("--limit", type=float, default=86_400.0, help="seconds after which no gate is begun")
     parser.add_argument("--simulated", type=int, default=10_000, help="gates at the recorded noise; default: 10000")
+    parser.add_argument("--synthetic", type=int, default=0, help="gates at made-up noise of each kind and size")
     asked = parser.parse_args()
     measure({kind: getattr(asked, kind.replace("-", "_")) for kind in KINDS}, limit_s=asked.limit)
     lines = read_lines()
@@ -174,6 +214,8 @@ def main() -> None:
         flags, reds = simulate(recorded, asked.simulated)
         outcomes.append(share("simulated, identical sides: flagged", flags, asked.simulated, goal=0.02))
         outcomes.append(share("simulated, identical sides: red", reds, asked.simulated, goal=0.001))
+    if asked.synthetic:
+        outcomes += simulated_rates(asked.synthetic)
     if not outcomes:
         sys.exit("no gate is recorded: allow some, and some time")
     tell("gate_error_rates", outcomes, gates=[{k: v for k, v in line.items() if k != "passes"} for line in lines])
