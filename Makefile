@@ -9,7 +9,7 @@ SUITE ?= manufacturing
 BENCHMARKS := cli_start null_system bias benchmark_app int8_speedup parent_overhead fpga_core_speed fpga_networks projection_backtest cpu_power_model suite_time
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench clean
+.PHONY: help run test lint gate bench clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,10 @@ lint: $(READY) ## Check style, types, the import contracts and the generated pag
 	@$(BIN)/lint-imports --no-cache > $(VENV)/lint-imports.txt || { cat $(VENV)/lint-imports.txt; exit 1; }
 	@$(BIN)/python -m leptonbench.cli.docs --check
 	@echo "lint: style, types, import contracts and generated pages are in order"
+
+gate: $(READY) ## Compare this folder's inspection cell with the commit before, for information; two minutes.
+	@git rev-parse --quiet --verify HEAD~1 > /dev/null || { echo "gate: there is no commit before this one"; exit 0; } ; \
+		$(BIN)/leptonbench gate --base HEAD~1 --head . --advisory
 
 bench: $(READY) ## Hold leptonbench itself against its own goals; a quiet machine and about twenty minutes.
 	@for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || exit 1; done

@@ -12,6 +12,7 @@ from leptonbench.schema import (
     CellSpec,
     Direction,
     Identity,
+    Quantity,
     RunManifest,
     Scenario,
     Status,
@@ -115,6 +116,35 @@ def only_in_one(a: Sequence[CellRecord], b: Sequence[CellRecord]) -> tuple[list[
         for records, others in ((a, keys[1]), (b, keys[0]))
     )
     return first, second
+
+
+class SoundRatio(NamedTuple):
+    """A ratio that each run made on its own machine, and that may therefore stand beside the other's.
+
+    Attributes:
+        a: The first run's.
+        b: The second run's.
+    """
+
+    cell: CellSpec
+    metric: str
+    a: Quantity
+    b: Quantity
+
+
+def sound_ratios(a: Sequence[CellRecord], b: Sequence[CellRecord]) -> list[SoundRatio]:
+    """Return what can be set side by side of runs on different machines: each cell's speed-up over its own run's fp32.
+
+    The machines cancel inside each ratio, not between the two: that they differ says something of the machines.
+    """
+    others = {record.cell.key: record for record in b}
+    found = []
+    for record in a:
+        other = others.get(record.cell.key)
+        pair = [one.metrics.get("speedup") if one is not None else None for one in (record, other)]
+        if all(quantity is not None and quantity.value is not None for quantity in pair):
+            found.append(SoundRatio(record.cell, "speedup", *(quantity for quantity in pair if quantity is not None)))
+    return found
 
 
 def _only(one: Sequence[str], other: Sequence[str]) -> str:

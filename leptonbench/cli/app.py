@@ -11,7 +11,21 @@ import typer
 
 from leptonbench._version import __version__
 from leptonbench.atomic import storage_error
-from leptonbench.cli import compare, console, doctor, export, fpga, plan, project, report, run, show, tune
+from leptonbench.cli import (
+    compare,
+    console,
+    doctor,
+    export,
+    fpga,
+    gate,
+    history,
+    plan,
+    project,
+    report,
+    run,
+    show,
+    tune,
+)
 from leptonbench.cli import list as list_module
 from leptonbench.cli.group import Group
 from leptonbench.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, LeptonError, UsageError
@@ -56,6 +70,8 @@ app.command("tune")(tune.tune)
 app.command("report")(report.report)
 app.command("show")(show.show)
 app.command("compare")(compare.compare)
+app.command("gate")(gate.gate)
+app.command("history")(history.history)
 app.command("list")(list_module.list_kind)
 app.command("project")(project.project)
 app.command("export")(export.export)

@@ -11,7 +11,7 @@ from leptonbench.cli.options import AsJson
 from leptonbench.errors import EXIT_INVALID, EXIT_OK
 
 if TYPE_CHECKING:
-    from leptonbench.comparison import CellComparison, Difference
+    from leptonbench.comparison import CellComparison, Difference, SoundRatio
     from leptonbench.schema import CellSpec
     from leptonbench.stats.interval import Interval
 
@@ -30,9 +30,17 @@ def compare(
     """Compare two runs cell by cell.
 
     Shown is B's value over A's, with its interval from the rounds. Runs made on machines that differ, or with another
-    model, data or latency target for a workload, are incomparable (exit code 3) unless you pass --force.
+    model, data or latency target for a workload, are incomparable (exit code 3) unless you pass --force; the ratios
+    that each run made on its own machine are shown all the same.
     """
-    from leptonbench.comparison import as_document, compare_runs, identity_differences, only_in_one, task_differences
+    from leptonbench.comparison import (
+        as_document,
+        compare_runs,
+        identity_differences,
+        only_in_one,
+        sound_ratios,
+        task_differences,
+    )
     from leptonbench.registry import unknown
     from leptonbench.schema import METRICS, SCHEMA_VERSION
     from leptonbench.store import RunStore, find_run
@@ -45,6 +53,7 @@ def compare(
     comparable = force or not differences
     records = first.records(), second.records()
     cells = compare_runs(*records, metric=metric) if comparable else []
+    sound = [] if comparable else sound_ratios(*records)
     alone = only_in_one(*records)
     if as_json:
         console.document(
@@ -57,12 +66,19 @@ def compare(
                 "only_a": [cell.key for cell in alone[0]],
                 "only_b": [cell.key for cell in alone[1]],
                 "cells": [as_document(item) for item in cells],
+                "sound": [
+                    {"cell": item.cell.key, "metric": item.metric}
+                    | {"a": item.a.model_dump(mode="json"), "b": item.b.model_dump(mode="json")}
+                    for item in sound
+                ],
             }
         )
     else:
         _show_differences(differences, force=force)
         if comparable:
             _show_cells(cells)
+        elif sound:
+            _show_sound(sound)
         _show_alone(alone)
     return EXIT_OK if comparable else EXIT_INVALID
 
@@ -77,6 +93,20 @@ def _show_differences(differences: list[Difference], *, force: bool) -> None:
     if not force:
         what = "on one machine with the same model, data and target"
         console.say(f"  hint: measure both {what}, or pass `--force` and read the ratios with that in mind")
+
+
+def _show_sound(sound: list[SoundRatio]) -> None:
+    """Show what each run found on its own machine."""
+    from leptonbench.cli.wording import CellNames, amount
+    from leptonbench.schema import METRICS
+
+    name = CellNames(item.cell for item in sound)
+    columns = [console.Column("cell"), console.Column("metric"), console.Column("A", True), console.Column("B", True)]
+    rows = [
+        [name(item.cell), METRICS[item.metric].title_en, amount(item.metric, item.a), amount(item.metric, item.b)]
+        for item in sound
+    ]
+    console.table(columns, rows, title="what is sound: each run's ratio to fp32 on its own machine")
 
 
 def _show_alone(alone: tuple[list[CellSpec], list[CellSpec]]) -> None:

@@ -40,6 +40,30 @@ def inspect_graph(path: Path, shapes: Sequence[tuple[int, ...]] = ()) -> GraphFa
     constants = {tensor.name for tensor in model.graph.initializer}  # old files list them among the inputs
     inputs = tuple(_tensor(value) for value in model.graph.input if value.name not in constants)
     outputs = tuple(_tensor(value) for value in model.graph.output)
+    graph = infer_shapes(model, shapes, name=path.name)
+    found = {
+        value.name: tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)
+        for value in (*graph.input, *graph.output, *graph.value_info)
+    }
+    found |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    macs = sum(_macs(node, found) for node in graph.node)
+    return GraphFacts(inputs, outputs, macs, _parameters(graph))
+
+
+def infer_shapes(model: Any, shapes: Sequence[tuple[int, ...]] = (), *, name: str = "") -> Any:
+    """Return an onnx `ModelProto`'s graph with the shape of every tensor that can be told; the model is changed.
+
+    Args:
+        model: As loaded.
+        shapes: Of one sample's inputs, in the graph's order, for its free dimensions; without it, they count as one.
+        name: Of the file, for errors.
+
+    Raises:
+        UsageError: If shapes cannot be inferred.
+    """
+    import onnx
+
+    constants = {tensor.name for tensor in model.graph.initializer}
     fed = [value for value in model.graph.input if value.name not in constants]
     for index, value in enumerate(fed):
         dimensions = value.type.tensor_type.shape.dim
@@ -57,16 +81,9 @@ def inspect_graph(path: Path, shapes: Sequence[tuple[int, ...]] = ()) -> GraphFa
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=False, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
         raise UsageError(
-            f"cannot infer shapes in `{path.name}`", cause=str(error), hint="export the model with static shapes"
+            f"cannot infer shapes in `{name}`", cause=str(error), hint="export the model with static shapes"
         ) from error
-    graph = inferred.graph
-    found = {
-        value.name: tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)
-        for value in (*graph.input, *graph.output, *graph.value_info)
-    }
-    found |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    macs = sum(_macs(node, found) for node in graph.node)
-    return GraphFacts(inputs, outputs, macs, _parameters(graph))
+    return inferred.graph
 
 
 def _tensor(value: Any) -> TensorSpec:

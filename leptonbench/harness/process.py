@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 _OUT_OF_MEMORY = re.compile(
@@ -46,6 +47,9 @@ class Start(NamedTuple):
         timeout_s: After this the whole process group is killed.
         threads: For the thread pools that read their size from the environment.
         on_line: Called with each line of the child's stdout.
+        python: The interpreter, where it is another environment's than our own.
+        environment: Variables on top of ours.
+        cwd: The child's current folder, from which Python imports first; ours by default.
     """
 
     module: str
@@ -53,6 +57,9 @@ class Start(NamedTuple):
     timeout_s: float
     threads: int
     on_line: Callable[[str], None] | None = None
+    python: str = sys.executable
+    environment: Mapping[str, str] = MappingProxyType({})
+    cwd: Path | None = None
 
 
 class _Child:
@@ -65,11 +72,12 @@ class _Child:
         self.deadline = time.monotonic() + start.timeout_s
         with (start.folder / "stderr.txt").open("wb") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", start.module, str(start.folder), str(os.getpid())],
+                [start.python, "-m", start.module, str(start.folder), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if start.on_line else stderr,
                 stderr=stderr,
-                env=_environment(start.threads),
+                env={**_environment(start.threads), **start.environment},
+                cwd=start.cwd,
                 start_new_session=True,
             )
 

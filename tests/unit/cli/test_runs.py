@@ -137,7 +137,7 @@ def test_compare_refuses_other_machines(run: Path, tmp_path: Path, capsys: Out) 
     elsewhere = _store(tmp_path / "elsewhere", manifest.model_copy(update={"fingerprint": fingerprint}))
     assert invoke(["compare", str(run), str(elsewhere)]) == 3
     out, err = capsys.readouterr()
-    assert out == ""
+    assert "each run's ratio to fp32 on its own machine" in out and "Latency" not in out
     assert "incomparable: the machines, or what was measured, differ in 3 facts" in err
     assert "  cpu_model: AMD EPYC 7763 64-Core Processor | Xeon" in err
     assert "  cpu_flags: bmi2, fma | amx_int8" in err
@@ -145,6 +145,8 @@ def test_compare_refuses_other_machines(run: Path, tmp_path: Path, capsys: Out) 
     assert invoke(["compare", str(run), str(elsewhere), "--json"]) == 3
     found = json.loads(capsys.readouterr().out)
     assert (found["comparable"], found["cells"]) == (False, [])
+    assert {item["metric"] for item in found["sound"]} == {"speedup"}
+    assert all(item["a"]["provenance"] == "measured" for item in found["sound"])
     assert invoke(["compare", str(run), str(elsewhere), "--force"]) == 0
     assert "not distinguishable" in capsys.readouterr().out
 

@@ -1,0 +1,225 @@
+"""How often the gate is wrong: identical sides, injected slowdowns, and ten thousand gates at the noise recorded.
+
+    python -m benchmarks.gate_error_rates --identical 60 --slowed-10 20 --slowed-5 20
+
+Each gate is a line in `results/benchmarks/gate_error_rates.jsonl`, written when it ends, so the benchmark can be run in
+pieces and goes on where it stopped; the numbers are how many gates of each kind there shall be in all. It ends with the
+rates over everything recorded and the simulation at the recorded noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import RESULTS, Outcome, tell
+from benchmarks.slowed_engine import SHARES, install
+from leptonbench.gate.config import GateConfig
+from leptonbench.gate.decide import confirmed, suspects, wants_more
+from leptonbench.gate.model import GateResult, Layer, Pass, Rules, Verdict
+from leptonbench.gate.run import GateRequest, run_gate
+from leptonbench.harness.children import scratch_folder
+from leptonbench.stats.proportion import wilson
+
+LINES = RESULTS / "gate_error_rates.jsonl"
+KINDS = ("identical", *SHARES)
+CELL = ("inspection", "fp32", "onnxruntime", "single-stream")
+_RULES = Rules()
+_GATE_GOAL_S = 240.0
+_TYPICAL_S = 0.03  # of the made-up latencies: far above the floor of 50 us
+_FEWEST_GATES = 5  # recorded, before their noise is replayed
+
+
+class _Quiet:
+    def phase(self, text: str) -> None:
+        """Say nothing."""
+
+    def pair(self, cell: str, done: int, total: int) -> None:
+        """Say nothing."""
+
+
+def one_gate(kind: str, folder: Path, seed: int) -> dict[str, Any]:
+    """Run one gate and return its line."""
+    backend = "onnxruntime" if kind == "identical" else kind
+    for label, name in (("base", "onnxruntime"), ("head", backend)):
+        text = f'[gate]\nworkload = "{CELL[0]}"\nvariants = ["{CELL[1]}"]\nbackends = ["{name}"]\n'
+        (folder / f"{label}.toml").write_text(text, encoding="utf-8")
+    config = GateConfig(seed=seed, rules=_RULES)
+    result = run_gate(GateRequest(str(folder / "base.toml"), str(folder / "head.toml"), config), _Quiet())
+    return {"kind": kind, "seed": seed, "created": result.created, "wall_s": result.wall_s} | _told(result)
+
+
+def _told(result: GateResult) -> dict[str, Any]:
+    (cell,) = result.cells
+    found = next(finding for finding in cell.findings if finding.layer is Layer.DUET)
+    return {
+        "verdict": result.verdict.value,
+        "reason": found.reason,
+        "flagged": len(cell.passes) > 1,
+        "change": found.change.value if found.change else None,
+        "noise": found.noise,
+        "passes": [one.model_dump() for one in cell.passes],
+        "load": os.getloadavg()[0],
+    }
+
+
+def read_lines() -> list[dict[str, Any]]:
+    """Return what was recorded."""
+    if not LINES.exists():
+        return []
+    return [json.loads(line) for line in LINES.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def record(line: dict[str, Any]) -> None:
+    """Keep one gate."""
+    LINES.parent.mkdir(parents=True, exist_ok=True)
+    with LINES.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(line) + "\n")
+
+
+def measure(wanted: dict[str, int], *, limit_s: float) -> None:
+    """Run the gates that are missing, the kinds in turn, until there are as many as wanted or the time is up."""
+    ends = time.monotonic() + limit_s
+    with scratch_folder() as folder:
+        plugins = str(install(folder / "plugins"))
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (plugins, os.environ.get("PYTHONPATH"))))
+        while time.monotonic() < ends:
+            done = {kind: sum(line["kind"] == kind for line in read_lines()) for kind in KINDS}
+            missing = [kind for kind in KINDS if done[kind] < wanted[kind]]
+            if not missing:
+                break
+            kind = min(missing, key=lambda kind: done[kind] / wanted[kind])
+            line = one_gate(kind, folder, seed=1000 * KINDS.index(kind) + done[kind])
+            record(line)
+            print(f"{datetime.now(UTC):%H:%M:%S} {kind} {done[kind] + 1}/{wanted[kind]}: {line['verdict']}", end="")
+            print(f" {line['reason']} ({line['wall_s']:.0f} s, noise {line['noise'] or 0:.1%})", flush=True)
+
+
+def share(name: str, hits: int, n: int, *, goal: float, at_least: bool = False) -> Outcome:
+    """Return a rate with its Wilson interval."""
+    interval = wilson(hits, n)
+    return Outcome(name, interval.value, "", goal, interval.low, interval.high, n, at_least)
+
+
+def rates(lines: Sequence[dict[str, Any]]) -> list[Outcome]:
+    """Return the error rates over everything recorded."""
+    outcomes = []
+    same = [line for line in lines if line["kind"] == "identical"]
+    if same:
+        verdicts = [Verdict(line["verdict"]) for line in same]
+        undecided = sum(verdict in (Verdict.INCONCLUSIVE, Verdict.INVALID) for verdict in verdicts)
+        flagged = sum(line["flagged"] for line in same)
+        outcomes += [
+            share("identical sides: red", verdicts.count(Verdict.REGRESSED), len(same), goal=0.0),
+            share("identical sides: flagged in the first pass", flagged, len(same), goal=0.02),
+            share("identical sides: inconclusive or invalid", undecided, len(same), goal=0.10),
+        ]
+        walls = [line["wall_s"] for line in same if not line["flagged"]]
+        outcomes.append(Outcome("longest gate without a second pass", max(walls), "s", _GATE_GOAL_S, n=len(walls)))
+        noises = [line["noise"] for line in same if line["noise"] is not None]
+        outcomes.append(Outcome("noise of a pair, median", float(np.median(noises)), "", n=len(noises)))
+    for kind, goal in (("slowed-10", 0.95), ("slowed-5", 0.85)):
+        slowed = [line for line in lines if line["kind"] == kind]
+        if slowed:
+            red = sum(line["verdict"] == Verdict.REGRESSED.value for line in slowed)
+            outcomes.append(share(f"{SHARES[kind]:.0%} slower: red", red, len(slowed), goal=goal, at_least=True))
+    return outcomes
+
+
+def replayed(recorded: Sequence[Pass], pairs: int, random: np.random.Generator) -> Pass:
+    """Draw a pass from the pairs of one recorded gate, chosen by chance: what all of its pairs have in common stays."""
+    chosen = recorded[int(random.integers(len(recorded)))]
+    index = random.integers(len(chosen.base_s), size=pairs)
+    base, head, control = (np.asarray(side)[index] for side in (chosen.base_s, chosen.head_s, chosen.control_s))
+    return Pass(base_s=tuple(base.tolist()), head_s=tuple(head.tolist()), control_s=tuple(control.tolist()))
+
+
+def simulate(recorded: Sequence[Pass], gates: int, *, seed: int = 0) -> tuple[int, int]:
+    """Run gates over replayed pairs of identical sides; return how many were flagged, and how many came out red."""
+    random = np.random.default_rng(seed)
+
+    def one() -> Pass:
+        first = replayed(recorded, _RULES.pairs[0], random)
+        return replayed(recorded, _RULES.pairs[1], random) if wants_more(first, _RULES) else first
+
+    flags = reds = 0
+    for _ in range(gates):
+        if suspects({"cell": one()}, _RULES):
+            flags += 1
+            reds += bool(confirmed({"cell": one()}, _RULES))
+    return flags, reds
+
+
+def synthetic(noise: float, random: np.random.Generator, *, spiky: bool, slower: float) -> Pass:
+    """Draw a pass of normal noise, with a tenth of the processes disturbed by 12 % where it is spiky."""
+
+    def draw(pairs: int) -> Pass:
+        sides = random.normal(0, noise / np.sqrt(2), size=(3, pairs))
+        if spiky:
+            sides += 0.12 * (random.random(sides.shape) < 0.1)
+        sides[1] += slower
+        base, head, control = (tuple((_TYPICAL_S * np.exp(side)).tolist()) for side in sides)
+        return Pass(base_s=base, head_s=head, control_s=control)
+
+    first = draw(_RULES.pairs[0])
+    return draw(_RULES.pairs[1]) if wants_more(first, _RULES) else first
+
+
+def simulated_rates(gates: int, *, seed: int = 0) -> list[Outcome]:
+    """Return how often gates flag and come out red at noise that is made up, over sizes of a true slowdown."""
+    outcomes = []
+    for noise, spiky in ((0.01, False), (0.03, False), (0.05, False), (0.03, True)):
+        for slower in (0.0, 0.03, 0.05, 0.10):
+            random = np.random.default_rng((seed, round(1000 * noise), round(1000 * slower)))
+            flags = reds = 0
+            for _ in range(gates):
+                shift = float(np.log1p(slower))
+                if suspects({"cell": synthetic(noise, random, spiky=spiky, slower=shift)}, _RULES):
+                    flags += 1
+                    second = synthetic(noise, random, spiky=spiky, slower=shift)
+                    reds += bool(confirmed({"cell": second}, _RULES))
+            name = f"simulated, noise {noise:.0%}{' and spikes' if spiky else ''}, {slower:.0%} slower"
+            outcomes += [_rate(f"{name}: flagged", flags, gates), _rate(f"{name}: red", reds, gates)]
+    return outcomes
+
+
+def _rate(name: str, hits: int, n: int) -> Outcome:
+    interval = wilson(hits, n)
+    return Outcome(name, interval.value, "", None, interval.low, interval.high, n)
+
+
+def main() -> None:
+    """Run what is missing, and tell the rates."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    for kind, default in (("identical", 60), ("slowed-10", 20), ("slowed-5", 20)):
+        parser.add_argument(f"--{kind}", type=int, default=default, help=f"gates in all; default: {default}")
+    parser.add_argument("--limit", type=float, default=86_400.0, help="seconds after which no gate is begun")
+    parser.add_argument("--simulated", type=int, default=10_000, help="gates at the recorded noise; default: 10000")
+    parser.add_argument("--synthetic", type=int, default=0, help="gates at made-up noise of each kind and size")
+    asked = parser.parse_args()
+    measure({kind: getattr(asked, kind.replace("-", "_")) for kind in KINDS}, limit_s=asked.limit)
+    lines = read_lines()
+    outcomes = rates(lines)
+    recorded = [Pass.model_validate(line["passes"][0]) for line in lines if line["kind"] == "identical"]
+    if len(recorded) >= _FEWEST_GATES and asked.simulated:
+        flags, reds = simulate(recorded, asked.simulated)
+        outcomes.append(share("simulated, identical sides: flagged", flags, asked.simulated, goal=0.02))
+        outcomes.append(share("simulated, identical sides: red", reds, asked.simulated, goal=0.001))
+    if asked.synthetic:
+        outcomes += simulated_rates(asked.synthetic)
+    if not outcomes:
+        sys.exit("no gate is recorded: allow some, and some time")
+    tell("gate_error_rates", outcomes, gates=[{k: v for k, v in line.items() if k != "passes"} for line in lines])
+
+
+if __name__ == "__main__":
+    main()

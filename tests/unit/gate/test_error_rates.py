@@ -1,0 +1,57 @@
+"""The benchmark of the gate's errors: lines that can be gone on from, rates over them, noise replayed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import gate_error_rates as benchmark
+from leptonbench.gate.model import Pass
+from tests.gate_factory import measured
+
+
+def _line(kind: str, verdict: str, *, flagged: bool = False) -> dict[str, Any]:
+    return {"kind": kind, "verdict": verdict, "flagged": flagged, "wall_s": 100.0, "noise": 0.01}
+
+
+def test_it_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark, "LINES", tmp_path / "lines.jsonl")
+    monkeypatch.setenv("PYTHONPATH", "")
+    made: list[tuple[str, int]] = []
+
+    def one_gate(kind: str, folder: Path, seed: int) -> dict[str, Any]:
+        made.append((kind, seed))
+        return {**_line(kind, "pass"), "reason": "", "seed": seed}
+
+    monkeypatch.setattr(benchmark, "one_gate", one_gate)
+    benchmark.record({**_line("identical", "pass"), "reason": ""})
+    wanted = {"identical": 3, "slowed-5": 1, "slowed-10": 1}
+    benchmark.measure(wanted, limit_s=60)
+    assert sorted(made) == [("identical", 1), ("identical", 2), ("slowed-10", 2000), ("slowed-5", 1000)]
+    benchmark.measure(wanted, limit_s=60)
+    assert len(made) == 4 and len(benchmark.read_lines()) == 5
+    assert json.loads((tmp_path / "lines.jsonl").read_text(encoding="utf-8").splitlines()[0])["kind"] == "identical"
+
+
+def test_rates_have_their_goals() -> None:
+    lines = [_line("identical", "pass")] * 58 + [
+        _line("identical", "inconclusive"),
+        _line("identical", "pass", flagged=True),
+    ]
+    lines += [_line("slowed-10", "regressed")] * 19 + [_line("slowed-10", "pass")]
+    found = {outcome.name: outcome for outcome in benchmark.rates(lines)}
+    assert found["identical sides: red"].value == 0 and found["identical sides: red"].met
+    assert found["identical sides: flagged in the first pass"].met
+    assert found["10% slower: red"].value == 0.95 and found["10% slower: red"].met
+    assert not any(outcome.name.startswith("5%") for outcome in found.values())
+
+
+def test_replayed_noise_keeps_what_a_gates_pairs_have_in_common() -> None:
+    steady: list[Pass] = [measured(seed, noise=0.01) for seed in range(10)]
+    assert benchmark.simulate(steady, 300) == (0, 0)
+    biased = [measured(seed, noise=0.01, slower=0.1) for seed in range(10)]
+    flags, reds = benchmark.simulate(biased, 50)
+    assert flags == reds == 50
