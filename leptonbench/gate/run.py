@@ -46,7 +46,7 @@ from leptonbench.harness.device import resolve_host
 from leptonbench.harness.feed import build_task
 from leptonbench.harness.jobs import JOB_FILE, RESULT_FILE, Failure, TaskRef, write_message
 from leptonbench.harness.pricing import host_prices
-from leptonbench.harness.process import Start, run_children
+from leptonbench.harness.process import Start, run_child
 from leptonbench.harness.system import cores_available
 from leptonbench.schema import METRICS, Identity, Notice, Quantity
 
@@ -193,7 +193,7 @@ class Gate:
             cwd=side.cwd,
         )
         start = start._replace(python=side.python) if side.python else start
-        ended = run_children([start], at_once=1)[0]
+        ended = run_child(start)
         try:
             found = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
             report = SideReport.model_validate(found)
