@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 SUITE ?= manufacturing
-BENCHMARKS := cli_start null_system bias benchmark_app int8_speedup parent_overhead fpga_core_speed fpga_networks suite_time
+BENCHMARKS := cli_start null_system bias benchmark_app int8_speedup parent_overhead fpga_core_speed fpga_networks fpga_scoreboard suite_time
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint bench clean
