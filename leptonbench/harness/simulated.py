@@ -185,7 +185,7 @@ def _server(estimate: Estimate, scenario: ScenarioSpec, target_s: float, seed: i
 
     def service_s(end: str) -> float:
         rate = getattr(estimate.throughput, "high" if end == "low" else "low" if end == "high" else end)
-        return max(float(getattr(estimate.busy_latency, end)), estimate.servers / rate)
+        return max(float(getattr(estimate.busy_latency, end)), estimate.servers / float(rate))
 
     rates = {
         end: max_rate(
