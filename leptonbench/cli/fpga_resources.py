@@ -24,6 +24,9 @@ def resources(
     limit: Annotated[
         str, typer.Option(metavar="DURATION", help="Stop Yosys after so long a module; its figure is then absent.")
     ] = "15m",
+    again: Annotated[
+        bool, typer.Option("--synthesise", help="Run Yosys for modules that are shipped without a figure.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Count what a board's cores take: lookup tables, flip-flops, multipliers and memories.
@@ -39,7 +42,9 @@ def resources(
     if profile.board is None:
         raise ValueError("a board has a part `board`")
     limit_s = parse_duration(limit)
-    found = count(profile.board, synthesised=functools.partial(synthesise, limit_s=limit_s, progress=console.say))
+    found = count(
+        profile.board, synthesised=functools.partial(synthesise, limit_s=limit_s, again=again, progress=console.say)
+    )
     if as_json:
         console.document(_document(profile.name, found))
     else:

@@ -29,6 +29,12 @@ SHAPES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What this machine once synthesised must not stand in for what is shipped."""
+    monkeypatch.setenv("LEPTONBENCH_CACHE", str(tmp_path / "cache"))
+
+
 def _board(name: str) -> Board:
     board = catalog.load_board(name).board
     assert board is not None
@@ -70,12 +76,19 @@ def _instances(shape: CoreShape) -> Counter[tuple[str, tuple[tuple[str, int], ..
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_the_pieces_are_what_the_core_is_made_of(shape: CoreShape):
     said: Counter[tuple[str, tuple[tuple[str, int], ...]]] = Counter()
+    table_lanes = 0
     for unit in units(shape):
-        if unit.module not in ("core", "mac_array", "drain_lanes"):
+        if unit.module == "lookup_table":  # in lanes: `cols` of them, in one table
+            lanes = dict(unit.parameters)["COLS"]
+            table = tuple((n, shape.cols if n == "COLS" else v) for n, v in unit.parameters)
+            said[unit.module, table] += unit.count
+            table_lanes += unit.count * lanes
+        elif unit.module not in ("core", "mac_array", "drain_lanes"):
             said[unit.module, unit.parameters] += unit.count
     expected = _instances(shape)
     assert sum(expected.values()) >= 15
     assert said == expected
+    assert table_lanes == shape.cols
 
 
 def test_what_is_left_out_of_a_piece_is_a_piece_of_its_own():
@@ -120,8 +133,7 @@ def test_a_pieces_hash_follows_its_sources_parameters_and_tool_but_no_comment(
 
 
 @pytest.mark.parametrize("name", catalog.board_names())
-def test_figures_that_ship_are_of_these_very_sources(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setenv("LEPTONBENCH_CACHE", str(tmp_path))
+def test_figures_that_ship_are_of_these_very_sources(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(synthesis, "installed", lambda: None)
     board = _board(name)
     stale = [
@@ -139,12 +151,27 @@ def test_a_bundled_board_holds_its_cores_or_says_what_is_not_known(name: str):
     assert found.missing or all(fit.fits for fit in found.fits)
 
 
+def _row(name: str) -> str:
+    """Write a board's row of the table in docs/fpga.md."""
+    found = resources(_board(name))
+    cells = [
+        "-" if fit.used is None or fit.share is None else f"{fit.used:,g} of {fit.available:,} ({fit.share:.0%})"
+        for fit in found.fits
+    ]
+    absent = [unit.name for unit, one in found.pieces if one.use is None]
+    return " | ".join([f"| `{name}`", *cells, ", ".join(absent) or "-"]) + " |"
+
+
+@pytest.mark.parametrize("name", catalog.board_names())
+def test_the_docs_say_what_is_shipped(name: str):
+    assert _row(name) in (data_root() / "docs" / "fpga.md").read_text(encoding="utf-8").splitlines()
+
+
 @pytest.mark.slow
-def test_a_shipped_figure_is_what_yosys_gives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_a_shipped_figure_is_what_yosys_gives(monkeypatch: pytest.MonkeyPatch):
     tokens = next(unit for unit in units(CoreShape()) if unit.module == "tokens")
     shipped = synthesis.lookup(tokens, "xcup+uram")
     assert shipped is not None
-    monkeypatch.setenv("LEPTONBENCH_CACHE", str(tmp_path))
     monkeypatch.setattr(synthesis, "_shipped", dict)
     told: list[str] = []
     made = synthesis.synthesise(tokens, "xcup+uram", progress=told.append)
@@ -158,8 +185,7 @@ def test_a_shipped_figure_is_what_yosys_gives(monkeypatch: pytest.MonkeyPatch, t
 # ---- running Yosys, and not
 
 
-def test_without_yosys_an_unknown_piece_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setenv("LEPTONBENCH_CACHE", str(tmp_path))
+def test_without_yosys_an_unknown_piece_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(synthesis, "installed", lambda: None)
     with pytest.raises(PrerequisiteError, match="the odd queue") as caught:
         synthesis.synthesise(Unit(name="odd queue", module="instruction_queue", parameters=(("BITS", 7),)), "xc7")
@@ -167,10 +193,26 @@ def test_without_yosys_an_unknown_piece_says_what_to_install(monkeypatch: pytest
     assert caught.value.exit_code == 4
 
 
-def test_a_piece_that_takes_too_long_is_absent_with_its_reason_and_not_kept(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
-    monkeypatch.setenv("LEPTONBENCH_CACHE", str(tmp_path))
+def test_what_is_shipped_as_absent_is_run_only_when_asked_for(monkeypatch: pytest.MonkeyPatch):
+    odd = Unit(name="odd queue", module="instruction_queue", parameters=(("BITS", 7),))
+    absent = Synthesised(use=None, why_null="not synthesised yet", tool="yosys 1", cpu_s=0.0)
+    kept = {"yosys 1": {synthesis.key(odd, "xc7", "yosys 1"): absent}}
+    monkeypatch.setattr(synthesis, "_shipped", lambda: kept)
+    ran: list[str] = []
+
+    def run(unit: Unit, target: Target, tool: str, limit_s: float | None) -> Synthesised:
+        ran.append(unit.name)
+        return Synthesised(use=Use(lut=7), tool=tool, cpu_s=1.0)
+
+    monkeypatch.setattr(synthesis, "_run", run)
+    assert synthesis.synthesise(odd, "xc7") == absent
+    assert not ran
+    assert synthesis.synthesise(odd, "xc7", again=True).use == Use(lut=7)
+    assert synthesis.synthesise(odd, "xc7").use == Use(lut=7), "the cache comes before an absence"
+    assert ran == ["odd queue"]
+
+
+def test_a_piece_that_takes_too_long_is_absent_with_its_reason_and_not_kept():
     odd = Unit(name="odd queue", module="instruction_queue", parameters=(("BITS", 7),))
     found = synthesis.synthesise(odd, "xc7", limit_s=0.01)
     assert found.use is None
@@ -180,7 +222,8 @@ def test_a_piece_that_takes_too_long_is_absent_with_its_reason_and_not_kept(
 
 def test_cells_are_counted_and_an_unknown_one_is_an_error():
     unit = Unit(name="piece", module="core", left_out=("fetch",))
-    cells = {"LUT6": 3, "RAM64M8": 1, "FDRE": 5, "DSP48E2": 2, "RAMB18E2": 3, "URAM288": 1, "CARRY8": 9, "fetch": 1}
+    cells = {"LUT6": 3, "RAM64M8": 1, "FDRE": 5, "DSP48E2": 2, "RAMB18E2": 3, "URAM288": 1, "CARRY8": 9}
+    cells["fetch$core.fetcher"] = 1
     assert synthesis._count(cells, unit, "xcup") == Use(lut=11, ff=5, dsp=2, bram=1.5, uram=1)
     with pytest.raises(SynthesisError) as caught:
         synthesis._count({"FLUXCAP": 2}, unit, "xcup")
