@@ -26,12 +26,14 @@ class Fit:
     Attributes:
         resource: One of `RESOURCES`.
         used: By all cores; `None` where a piece could not be synthesised.
+        at_least: By the pieces of all cores that could.
         available: On the part.
         limit: Share of them that may be used.
     """
 
     resource: str
     used: float | None
+    at_least: float
     available: int
     limit: float
 
@@ -42,8 +44,10 @@ class Fit:
 
     @property
     def fits(self) -> bool | None:
-        """Tell whether the limit is kept; `None` where it is not known."""
-        return None if self.used is None else self.used <= self.limit * self.available
+        """Tell whether the limit is kept; `None` where what is known keeps it, and something is not known."""
+        if self.at_least > self.limit * self.available:
+            return False
+        return None if self.used is None else True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,21 +70,27 @@ class Resources:
     @property
     def core(self) -> Use | None:
         """Return what one core takes, `None` where a piece is missing."""
+        return None if self.missing else self.known
+
+    @property
+    def known(self) -> Use:
+        """Return what the pieces of one core take that have a figure; a module that lacks one in part is left out."""
+        lacking = {unit.module for unit, found in self.pieces if found.use is None}
         total = Use()
         for unit, found in self.pieces:
-            if found.use is None:
-                return None
-            total += found.use.times(unit.count)
+            if found.use is not None and unit.module not in lacking:
+                total += found.use.times(unit.count)
         return total
 
     @property
     def fits(self) -> tuple[Fit, ...]:
         """Hold all cores against the part, resource by resource."""
-        core, available = self.core, self.board.part.available()
+        known, available, cores = self.known, self.board.part.available(), self.board.cores
         return tuple(
             Fit(
                 resource=name,
-                used=None if core is None else getattr(core, name) * self.board.cores,
+                used=None if self.missing else getattr(known, name) * cores,
+                at_least=getattr(known, name) * cores,
                 available=available[name],
                 limit=LIMITS[name],
             )
@@ -111,7 +121,7 @@ class Resources:
         raise UsageError(
             f"the accelerator does not fit on `{name}`",
             cause="; ".join(
-                f"{fit.resource}: {fit.used:,.0f} of {fit.available:,}, of which {fit.limit:.0%} can be used"
+                f"{fit.resource}: {fit.at_least:,.0f} of {fit.available:,}, of which {fit.limit:.0%} can be used"
                 for fit in over
             ),
             hint="\n        ".join(hints),

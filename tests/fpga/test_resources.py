@@ -155,11 +155,14 @@ def _row(name: str) -> str:
     """Write a board's row of the table in docs/fpga.md."""
     found = resources(_board(name))
     cells = [
-        "-" if fit.used is None or fit.share is None else f"{fit.used:,g} of {fit.available:,} ({fit.share:.0%})"
+        ("at least " if fit.used is None else "") + f"{fit.at_least:,.0f} of {fit.available:,}"
+        if fit.available
+        else "-"
         for fit in found.fits
     ]
     absent = [unit.name for unit, one in found.pieces if one.use is None]
-    return " | ".join([f"| `{name}`", *cells, ", ".join(absent) or "-"]) + " |"
+    lacking = ", ".join(absent) if len(absent) < 4 else f"{len(absent)} of {len(found.pieces)} pieces"
+    return " | ".join([f"| `{name}`", *cells, lacking or "-"]) + " |"
 
 
 @pytest.mark.parametrize("name", catalog.board_names())
@@ -280,35 +283,47 @@ def test_with_a_piece_missing_nothing_is_claimed():
     assert found.missing == ("array: stopped after 900 s",)
     assert found.core is None
     assert all(fit.used is None and fit.fits is None and fit.share is None for fit in found.fits)
+    known = sum(unit.count for unit in units(CoreShape(bus_bytes=32)) if unit.module != "mac_array")
+    assert {fit.resource: fit.at_least for fit in found.fits}["lut"] == known
     found.require("kv260")
+
+
+def test_what_is_known_to_be_too_much_is_refused_whatever_is_missing():
+    def synthesised(unit: Unit, target: Target) -> Synthesised:
+        if unit.module == "mac_array":
+            return Synthesised(use=None, why_null="stopped after 900 s", tool="none", cpu_s=900.0)
+        return Synthesised(use=Use(lut=10_000), tool="none", cpu_s=0.0)
+
+    with pytest.raises(UsageError, match="does not fit"):
+        resources(_board("kv260"), synthesised=synthesised).require("kv260")
 
 
 # ---- the command
 
 
 def test_the_command_prints_pieces_and_shares(capsys: pytest.CaptureFixture[str]):
-    code = invoke(["fpga", "resources", "--board", "zedboard"])
+    code = invoke(["fpga", "resources", "--board", "kv260"])
     out, err = capsys.readouterr()
-    assert "drain lane" in out
-    assert "1 core(s) on XC7Z020" in out
-    assert re.search(r"^LUT +[\d,-]+ +53,200 ", out, re.MULTILINE)
+    assert re.search(r"^drain lane +16 +57,344 +14,816 +80 +0 +0$", out, re.MULTILINE)
+    assert "1 core(s) on XCK26" in out
+    assert re.search(r"^LUT +(at least )?[\d,]+ +117,120 ", out, re.MULTILINE)
     assert code == (3 if "not counted:" in err else 0)
 
 
 def test_the_command_gives_the_same_as_json(capsys: pytest.CaptureFixture[str]):
-    invoke(["fpga", "resources", "--board", "zedboard", "--json"])
+    invoke(["fpga", "resources", "--board", "kv260", "--json"])
     document = json.loads(capsys.readouterr().out)
-    expected = resources(_board("zedboard"))
+    expected = resources(_board("kv260"))
     assert document["provenance"] == "simulated"
     assert [piece["name"] for piece in document["pieces"]] == [unit.name for unit, _ in expected.pieces]
     assert [fit["used"] for fit in document["fits"]] == [fit.used for fit in expected.fits]
-    assert document["clock_hz"]["value"] == _board("zedboard").clock_hz.value
+    assert document["clock_hz"]["value"] == _board("kv260").clock_hz.value
 
 
 def test_the_command_refuses_what_does_not_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     path = tmp_path / "many.yaml"
-    text = (data_root() / "hardware_profiles" / "fpga" / "zedboard.yaml").read_text(encoding="utf-8")
-    path.write_text(text.replace("name: zedboard", "name: many").replace("  cores: 1", "  cores: 9", 1))
+    text = (data_root() / "hardware_profiles" / "fpga" / "kv260.yaml").read_text(encoding="utf-8")
+    path.write_text(text.replace("name: kv260", "name: many").replace("  cores: 1", "  cores: 9", 1))
     assert invoke(["fpga", "resources", "--board", str(path)]) == 2
     err = capsys.readouterr().err
     assert "error: the accelerator does not fit on `many`" in err
