@@ -14,9 +14,11 @@ from leptonbench.schema import RESOURCES, Board
 Progress = Callable[[str], None]
 Synthesise = Callable[[Unit, Target], Synthesised]
 
-#: Share of each resource that may be used where the clock is to be met, as recommended in Xilinx's FINN
-#: (src/finn/util/platforms.py, DEFAULT_RES_LIMITS): 70 % of the lookup tables, half of the flip-flops, 80 % of blocks.
-LIMITS = {"lut": 0.7, "ff": 0.5, "dsp": 0.8, "bram": 0.8, "uram": 0.8}
+_XILINX = {"lut": 0.7, "ff": 0.5, "dsp": 0.8, "bram": 0.8, "uram": 0.8}
+#: Share of each resource that may be used where the clock is to be met, by family. Xilinx's are its own recommendation,
+#: as in FINN (src/finn/util/platforms.py, DEFAULT_RES_LIMITS). Lattice's are assumed the same for want of a published
+#: one, but for multipliers: they stand in rows of their own, and there are few.
+LIMITS = {"xc7": _XILINX, "xcup": _XILINX, "ecp5": _XILINX | {"dsp": 0.9}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +94,7 @@ class Resources:
                 used=None if self.missing else getattr(known, name) * cores,
                 at_least=getattr(known, name) * cores,
                 available=available[name],
-                limit=LIMITS[name],
+                limit=LIMITS[self.board.part.family][name],
             )
             for name in RESOURCES
         )

@@ -273,6 +273,14 @@ def test_a_design_that_does_not_fit_is_refused_with_what_to_shrink():
     assert error.exit_code == 2
 
 
+def test_the_limits_are_those_of_the_parts_family():
+    limits = {
+        name: {fit.resource: fit.limit for fit in resources(_board(name)).fits} for name in ("kv260", "ulx3s-85f")
+    }
+    assert limits["kv260"] == {"lut": 0.7, "ff": 0.5, "dsp": 0.8, "bram": 0.8, "uram": 0.8}
+    assert limits["ulx3s-85f"]["dsp"] == 0.9
+
+
 def test_with_a_piece_missing_nothing_is_claimed():
     def synthesised(unit: Unit, target: Target) -> Synthesised:
         if unit.module == "mac_array":
