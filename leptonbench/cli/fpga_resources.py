@@ -24,6 +24,9 @@ def resources(
     limit: Annotated[
         str, typer.Option(metavar="DURATION", help="Stop Yosys after so long a module; its figure is then absent.")
     ] = "15m",
+    again: Annotated[
+        bool, typer.Option("--synthesise", help="Run Yosys for modules that are shipped without a figure.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Count what a board's cores take: lookup tables, flip-flops, multipliers and memories.
@@ -39,7 +42,9 @@ def resources(
     if profile.board is None:
         raise ValueError("a board has a part `board`")
     limit_s = parse_duration(limit)
-    found = count(profile.board, synthesised=functools.partial(synthesise, limit_s=limit_s, progress=console.say))
+    found = count(
+        profile.board, synthesised=functools.partial(synthesise, limit_s=limit_s, again=again, progress=console.say)
+    )
     if as_json:
         console.document(_document(profile.name, found))
     else:
@@ -55,11 +60,11 @@ def _show(name: str, board: Board, found: Resources) -> None:
     columns += [console.Column(title, True) for title in _TITLES.values()]
     rows = [
         [unit.name, str(unit.count)]
-        + [f"{getattr(one.use, resource) * unit.count:,g}" if one.use else "-" for resource in _TITLES]
+        + [f"{getattr(one.use, resource) * unit.count:,.10g}" if one.use else "-" for resource in _TITLES]
         for unit, one in found.pieces
     ]
     core = found.core
-    rows.append(["one core", ""] + [f"{getattr(core, resource):,g}" if core else "-" for resource in _TITLES])
+    rows.append(["one core", ""] + [f"{getattr(core, resource):,.10g}" if core else "-" for resource in _TITLES])
     console.table(columns, rows, title=f"one {board.core.rows} x {board.core.cols} core, synthesised for {name}")
     console.out()
     console.table(
@@ -67,7 +72,7 @@ def _show(name: str, board: Board, found: Resources) -> None:
         [
             [
                 _TITLES[fit.resource],
-                "-" if fit.used is None else f"{fit.used:,g}",
+                f"at least {fit.at_least:,.0f}" if fit.used is None else f"{fit.used:,.0f}",
                 f"{fit.available:,}",
                 "-" if fit.share is None else f"{fit.share:.0%}",
                 f"{fit.limit:.0%}",
@@ -100,6 +105,7 @@ def _document(name: str, found: Resources) -> dict[str, Any]:
             {
                 "resource": fit.resource,
                 "used": fit.used,
+                "at_least": fit.at_least,
                 "available": fit.available,
                 "limit": fit.limit,
                 "share": fit.share,

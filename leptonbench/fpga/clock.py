@@ -48,7 +48,7 @@ def place_and_route(
     The seed is fixed, so that the figure is the same again with the same tools.
 
     Args:
-        unit: One of `units(shape)`.
+        unit: One of `units(shape)`, with nothing left out of it.
         part: Name of the part (`LFE5U-85F`).
         limit_s: Wall time after which each tool is stopped.
         progress: Is told what is being done.
@@ -57,7 +57,10 @@ def place_and_route(
         PrerequisiteError: If a tool is missing, or the part is no ECP5 that nextpnr knows.
         SynthesisError: If a tool fails.
         TimeoutExpired: If one was stopped.
+        ValueError: If modules are left out of the unit: a netlist with holes cannot be placed.
     """
+    if unit.left_out:
+        raise ValueError(f"the {unit.name} cannot be placed without {', '.join(unit.left_out)}")
     if part not in _DEVICE:
         raise PrerequisiteError(
             f"no tool here places and routes for `{part}`",

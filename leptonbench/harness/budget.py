@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from leptonbench.schema import CellSpec, Scenario, SuiteSpec
 
 PREPARE_SHARE = 0.30
-SCORE_SHARE = 0.30  # what is left measures
+SCORE_SHARE = 0.30
+SIMULATE_SHARE = 0.10  # what is left measures
 _SHORTEST_S = 0.5  # of a window, unless the suite's own is shorter
 # Seconds that a fresh process needs before its timed window, by engine: for estimates only, never for a result.
 _START_S = {"torch": 4.0, "torch-compile": 10.0, "onnxruntime": 1.2, "openvino": 1.6}

@@ -231,8 +231,8 @@ def _narrow(suite: SuiteSpec, request: RunRequest) -> SuiteSpec:
         scenarios = tuple(own.get(Scenario(name)) or _default_scenario(Scenario(name), suite) for name in names)
     for name in kept.get("device") or ():
         paths = "/" in name or name.endswith((".yaml", ".yml"))
-        if not paths and name not in (known := (*_DEVICES, *catalog.board_names())):
-            raise unknown("device", name, known)
+        if not paths and name not in (devices := (*_DEVICES, *catalog.board_names())):
+            raise unknown("device", name, devices)
     if request.overrides.slo is not None:
         scenarios = tuple(held_to(scenario, request.overrides.slo) for scenario in scenarios)
     changes: dict[str, object] = {

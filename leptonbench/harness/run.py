@@ -11,7 +11,6 @@ from pathlib import Path
 
 import psutil
 
-from leptonbench.backends import Estimate
 from leptonbench.errors import LeptonError, UsageError
 from leptonbench.harness.accelerator import HOST_GPU, measure_idle
 from leptonbench.harness.budget import (
@@ -43,7 +42,8 @@ from leptonbench.harness.rate import decide
 from leptonbench.harness.request import Plan, Progress, RunOutcome, RunRequest
 from leptonbench.harness.rounds import run_round, schedule, trials
 from leptonbench.harness.scoring import Ask, score_groups
-from leptonbench.harness.simulated import answering, estimate, is_simulated, simulated_record
+from leptonbench.harness.simulated import answering, is_simulated
+from leptonbench.harness.simulating import simulate_cells
 from leptonbench.harness.system import cores_available, cpu_features, fingerprint
 from leptonbench.paths import cache_dir, results_dir
 from leptonbench.schema import (
@@ -143,7 +143,7 @@ class Run:
         if any(not is_simulated(cell) for cell in cells):
             self.measure_null()
         cells = self.score(cells)
-        self.simulate([cell for cell in cells if is_simulated(cell)])
+        self.simulated = simulate_cells(self, [cell for cell in cells if is_simulated(cell)])
         return self.complete(self.within_budget([cell for cell in cells if not is_simulated(cell)]))
 
     @functools.cached_property
@@ -189,43 +189,6 @@ class Run:
         for workload in workloads:
             for notice in self.pantry.notices(workload):
                 self.tell(notice)
-
-    def simulate(self, cells: Sequence[CellSpec]) -> None:
-        """Simulate every group of cells of a simulated backend once; its scenarios follow from one estimate."""
-        groups = groups_by_importance(cells, self.plan.suite)
-        for number, (group, first) in enumerate(groups.items(), 1):
-            words = f"simulate {first.workload}, {first.variant} on {first.device}"
-            self.progress.phase(words, done=number, total=len(groups))
-            mine = [cell for cell in cells if cell.group == group]
-            left = self.left_s()
-            if left is not None and left < _STOP_BEFORE_S:
-                for cell in mine:
-                    self.skip_for_budget(cell)
-                continue
-            with scratch_folder() as folder:
-                job = self.job(first, mode="simulate", out=folder)
-                outcome = estimate(job.model_copy(update={"device": self.plan.board(first)}), self.timeout_s(first))
-            for cell in mine:
-                if isinstance(outcome, Estimate):
-                    self.simulated.append(self.simulated_record(cell, outcome))
-                else:
-                    self.store.write_record(CellRecord(cell=cell, status=outcome.status, reason=outcome.reason))
-
-    def simulated_record(self, cell: CellSpec, found: Estimate) -> CellRecord:
-        """Make a simulated cell's record."""
-        scenario = self.plan.scenario(cell)
-        return simulated_record(
-            cell,
-            scenario,
-            estimate=found,
-            artifact=self.pantry.artifact(cell),
-            score=self.scores.get(cell.group),
-            device=self.plan.board(cell),
-            floor=self.plan.workload(cell).spec.quality.floor,
-            latency_target_s=self.plan.suite.target_s(cell.workload),
-            requested=scenario.model_dump(mode="json"),
-            seed=self.request.seed,
-        )
 
     def tell(self, notice: Notice) -> None:
         """Keep a notice in the manifest, once, and show it."""

@@ -185,7 +185,7 @@ def _server(estimate: Estimate, scenario: ScenarioSpec, target_s: float, seed: i
 
     def service_s(end: str) -> float:
         rate = getattr(estimate.throughput, "high" if end == "low" else "low" if end == "high" else end)
-        return max(float(getattr(estimate.busy_latency, end)), estimate.servers / rate)
+        return max(float(getattr(estimate.busy_latency, end)), estimate.servers / float(rate))
 
     rates = {
         end: max_rate(
@@ -204,7 +204,7 @@ def _server(estimate: Estimate, scenario: ScenarioSpec, target_s: float, seed: i
         why = f"no rate meets the target of {target_s:.3g} s: a frame takes {service_s('value'):.3g} s"
         return {"throughput": Quantity.null("1/s", why)} | {tag: Quantity.null("s", why) for tag in _latency_tags()}
     method = (
-        f"{estimate.servers} servers of constant service time {service_s('value'):.4g} s, Poisson arrivals simulated"
+        f"simulated queue of Poisson arrivals at {estimate.servers} cores, each busy {service_s('value'):.4g} s a frame"
     )
     found = estimate.throughput.model_copy(
         update={"value": rates["value"], "low": rates["high"], "high": rates["low"], "method": method}

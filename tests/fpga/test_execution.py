@@ -164,7 +164,8 @@ def test_the_slower_part_limits_the_steady_state(host_s: float | None, rate: flo
 
 @pytest.mark.slow
 def test_a_simulation_is_told_in_rows_and_in_json(tmp_path: Path) -> None:
-    found = simulate(attention(tmp_path), _board(), lengths={"length": 21}, mode=Mode.FULL)
+    slow = _board().dram.model_copy(update={"peak_bytes_per_s": _fact(4e9, unit="B/s")})
+    found = simulate(attention(tmp_path), _board(dram=slow), lengths={"length": 21}, mode=Mode.FULL)
     rows = layer_rows(found)
     assert len(rows) == len(found.network.layers)
     assert any(row[0] == "Softmax" for row in host_rows(found))
@@ -172,7 +173,7 @@ def test_a_simulation_is_told_in_rows_and_in_json(tmp_path: Path) -> None:
     assert "0 bytes differ" in text and "steady state" in text and "assumed" in text
     document = json.loads(json.dumps(as_document(found)))
     assert document["alone"]["mismatches"] == 0
-    assert document["crowded"]["cycles"] >= document["alone"]["cycles"]
+    assert document["crowded"]["cycles"] > document["alone"]["cycles"]  # two cores share the memory
     assert sum(layer["cycles"] for layer in document["alone"]["layers"]) == document["alone"]["cycles"]
 
 

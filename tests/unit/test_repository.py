@@ -41,6 +41,9 @@ def check_command(line: str) -> None:
     if name.startswith("-"):
         return
     assert name in group.commands, f"`{line}`: there is no command `{name}`"
+    if hasattr(group.commands[name], "commands"):  # a group inside: `leptonbench fpga simulate`
+        group, (name, *rest) = group.commands[name], rest
+        assert name in group.commands, f"`{line}`: there is no command `{name}`"
     command = group.commands[name]
     context = command.context_class(command, info_name=name, parent=group.context_class(group, info_name="leptonbench"))
     _, left, _ = command.make_parser(context).parse_args(args=list(rest))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -122,13 +123,18 @@ def tilings(core: CoreShape, memory: Memory, work: Work) -> list[Tiling]:
     depths = sorted({-(-deepest // parts) for parts in (1, 2, 4, 8, 16, deepest)}, reverse=True)
     tiles = _tiles(core, work.size)
     fitting: list[tuple[float, Tiling]] = []
-    for tile, depth in itertools.product(tiles, depths):
-        granules = _most_granules(work, tile, depth)
-        if granules > core.input_granules or depth * work.taps * core.block_granules > core.weight_granules:
-            continue
-        for outside in (False, True):
-            tiling = Tiling(tile=tile, depth=depth, weights_outside=outside)
-            fitting.append((_cost(core, memory, work, tiling), tiling))
+    for tile in tiles:
+        cut = areas(*work.size, tile)
+        granules = [_granules(work, area) for area in cut]
+        for depth in depths:
+            if (
+                max(granules) * depth > core.input_granules
+                or depth * work.taps * core.block_granules > core.weight_granules
+            ):
+                continue
+            for outside in (False, True):
+                tiling = Tiling(tile=tile, depth=depth, weights_outside=outside)
+                fitting.append((_cost(core, memory, work, cut, sum(granules), outside=outside), tiling))
     if not fitting:
         raise _too_large(core, work, min(depths))
     fitting.sort(key=lambda pair: pair[0])
@@ -153,26 +159,34 @@ def _tiles(core: CoreShape, size: tuple[int, int]) -> list[tuple[int, int]]:
     return list(found)
 
 
-def _most_granules(work: Work, tile: tuple[int, int], depth: int) -> int:
-    """Return the input of the tile with most of it: padding on any side leaves the tiles there with less."""
-    return max(sum(fetch.total for fetch in work.source.fetches(area, 0, depth)) for area in areas(*work.size, tile))
+def _granules(work: Work, area: Area) -> int:
+    """Return the input of an area of one channel block: padding on any side leaves the tiles there with less."""
+    return sum(fetch.total for fetch in work.source.fetches(area, 0, 1))
 
 
-def _cost(core: CoreShape, memory: Memory, work: Work, tiling: Tiling) -> float:
-    """Return about how many cycles a tiling takes: the larger of its vectors and its traffic."""
-    tiles = areas(*work.size, tiling.tile)
+def _cost(core: CoreShape, memory: Memory, work: Work, cut: list[Area], granules: int, *, outside: bool) -> float:
+    """Return about how many cycles a tiling takes: the larger of its vectors and its traffic.
+
+    Args:
+        core: That runs it.
+        memory: Speed of the DRAM.
+        work: What is tiled.
+        cut: The tiles.
+        granules: Input of all tiles, of one channel block.
+        outside: Whether all tiles follow one another for a block of output channels.
+    """
     blocks = sum(count for _, count in work.reach) * work.taps
-    vectors = sum(blocks * max(area.pixels, core.rows) for area in tiles)
+    vectors = sum(blocks * max(area.pixels, core.rows) for area in cut)
     weights = blocks * core.block_granules
-    inputs = sum(fetch.total for area in tiles for fetch in work.source.fetches(area, 0, work.source.blocks))
-    if tiling.weights_outside:
+    inputs = granules * work.source.blocks
+    if outside:
         inputs *= 1 if inputs <= core.input_granules else len(work.reach)
     else:
-        weights *= 1 if weights <= core.weight_granules else len(tiles)
-        if inputs > len(tiles) * core.input_granules:
+        weights *= 1 if weights <= core.weight_granules else len(cut)
+        if inputs > len(cut) * core.input_granules:
             inputs *= len(work.reach)
     traffic = (weights + inputs) * core.rows / memory.bytes_per_cycle
-    overhead = len(tiles) * len(work.reach) * (core.rows + core.cols)
+    overhead = len(cut) * len(work.reach) * (core.rows + core.cols)
     return max(vectors + overhead, traffic)
 
 
@@ -194,13 +208,16 @@ def _too_large(core: CoreShape, work: Work, depth: int) -> UsageError:
 def emit(emitter: Emitter, work: Work, tiling: Tiling) -> None:
     """Append the instructions of a layer."""
     group = params_group(emitter.core)
+    fetches = functools.cache(work.source.fetches)  # the same for every block of output channels
+    walk = functools.cache(functools.partial(work.source.walk, start=0))
     for block, area in _order(work, tiling):
         tile = emitter.open(area.pixels)
         parts = list(_parts(work.reach[block], tiling.depth))
         for number, (first, count) in enumerate(parts):
             inputs = emitter.fill(
-                Target.INPUT, (work.y, area, first, count), work.source.fetches(area, first, count), source=[work.x]
+                Target.INPUT, (work.y, area, first, count), fetches(area, first, count), source=[work.x]
             )
+            fields = walk(area, count=count)
             weights = _weights(emitter, work, block, first, count)
             instruction = Exec(
                 mode=ExecMode.ARRAY,
@@ -208,7 +225,7 @@ def emit(emitter: Emitter, work: Work, tiling: Tiling) -> None:
                 accumulate=number > 0,
                 weights=weights.start,
                 **work.coding.exec_fields(),
-                **work.source.walk(area, inputs.start, count),
+                **{**fields, "base": fields["base"] + inputs.start * emitter.core.rows},
             )
             emitter.execute(tile, instruction, (inputs, weights))
         params = params_of(emitter, work.y, work.params, block, len(work.reach), group)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -80,7 +80,7 @@ class Emitter:
         self._drained_to: deque[Region] = deque(maxlen=_AHEAD)
 
     def fill(
-        self, target: Target, key: object, fetches: Sequence[Fetch], *, source: Sequence[str] = (), align: int = 1
+        self, target: Target, key: Hashable, fetches: Sequence[Fetch], *, source: Sequence[str] = (), align: int = 1
     ) -> Region:
         """Return where something lies in a buffer, loading it unless it is still there.
 

@@ -9,8 +9,9 @@ before it did.
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 
 from leptonbench.fpga.isa import Drain, Exec, Halt, Instruction, Load, Store, Unit
@@ -210,13 +211,13 @@ class Ring:
     def __init__(self, size: int) -> None:
         self.size = size
         self._head = 0
-        self._held: list[tuple[object, Region]] = []
+        self._held: dict[Hashable, Region] = {}  # in the order of the ring, the one after the head first
 
-    def find(self, key: object) -> Region | None:
+    def find(self, key: Hashable) -> Region | None:
         """Return the region that holds something, if it still does."""
-        return next((region for held, region in self._held if held == key), None)
+        return self._held.get(key)
 
-    def allocate(self, key: object, size: int, *, align: int = 1) -> tuple[Region, list[Step]]:
+    def allocate(self, key: Hashable, size: int, *, align: int = 1) -> tuple[Region, list[Step]]:
         """Return a region, and the instructions that must have ended before it may be overwritten.
 
         Raises:
@@ -225,13 +226,24 @@ class Ring:
         if size > self.size:
             raise ValueError(f"{size} granules do not fit into {self.size}")
         start = -(-self._head // align) * align % self.size
-        evicted = [held for held in self._held if _overlap(start, size, held[1], self.size)]
-        self._held = [held for held in self._held if held not in evicted]
+        users: list[Step] = []
+        for held, old in list(
+            itertools.takewhile(lambda item: self._reached(item[1], start, size), self._held.items())
+        ):
+            del self._held[held]
+            if _overlap(start, size, old, self.size):
+                users += [*old.readers, *old.writers]
+            else:
+                self._held[held] = old  # skipped for the alignment: it is the last before the head now
         region = Region(start, size)
-        self._held.append((key, region))
+        self._held[key] = region
         self._head = (start + size) % self.size
-        users = [step for _, old in evicted for step in (*old.readers, *old.writers)]
         return region, users
+
+    def _reached(self, region: Region, start: int, size: int) -> bool:
+        """Return whether a region is overwritten, or begins in what is skipped before it."""
+        skipped = (start - self._head) % self.size
+        return _overlap(start, size, region, self.size) or (region.start - self._head) % self.size < skipped
 
 
 def _overlap(start: int, size: int, other: Region, whole: int) -> bool:

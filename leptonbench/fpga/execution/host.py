@@ -106,9 +106,15 @@ class HostSessions:
         spent: Counter[str] = Counter()
         for event in events:
             if event.get("cat") == "Node" and event.get("name", "").endswith("_kernel_time"):
-                spent[event["args"]["op_name"]] += event["dur"]
+                spent[_own_name(event["args"]["op_name"], kinds)] += event["dur"]
         total = sum(spent.values())
         return {name: spent[name] / total for name in spent} if total else {name: 1 / len(kinds) for name in kinds}
+
+
+def _own_name(kernel: str, kinds: set[str]) -> str:
+    """Return the name that an operator has in the model; the engine's where it fused it with others."""
+    plain = kernel.removeprefix("QLinear")
+    return plain if plain in kinds else kernel
 
 
 def _open(segment: ir.HostSegment, threads: int, *, profile_to: Path | None = None) -> Any:

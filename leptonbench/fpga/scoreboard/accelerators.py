@@ -37,6 +37,7 @@ class Family(Frozen):
         lane_share: Pixels at once in what is not a matrix product, over those of the array.
         row_wise: 1 where pixels made at once are neighbours in one row, 0 where they may be anywhere.
         port_bytes_per_cycle: Most that one core can move; `None` if that is not published.
+        dram_latency_cycles: Of the array's clock, to the first data.
         shapes_source: Where the shapes were read.
         shapes: By the multiply-accumulates a cycle of one core.
     """
@@ -46,6 +47,7 @@ class Family(Frozen):
     lane_share: Fact
     row_wise: Fact
     port_bytes_per_cycle: Fact | None
+    dram_latency_cycles: Fact
     shapes_source: str
     shapes: tuple[Shape, ...]
 
@@ -84,7 +86,6 @@ class Catalogue(Frozen):
     Attributes:
         boards: Memory by board, by the start of the board's name.
         dram_efficiency: Share of the peak that long bursts get.
-        dram_latency_s: To the first data.
         families: Designs whose arrays are published.
         excluded: The first that fits a system says why it is left out.
         gops: Operations of networks whose rows do not say, 1e9.
@@ -93,7 +94,6 @@ class Catalogue(Frozen):
 
     boards: dict[str, BoardMemory]
     dram_efficiency: Fact
-    dram_latency_s: Fact
     families: tuple[Family, ...]
     excluded: tuple[Exclusion, ...]
     gops: dict[str, Fact]
@@ -179,7 +179,7 @@ def configure(
         clock_hz=clock_hz,
         port_bytes_per_s=port.value * clock_hz if port else float("inf"),
         dram_bytes_per_s=memory.peak_bytes_per_s.value * catalogue.dram_efficiency.value,
-        dram_latency_s=catalogue.dram_latency_s.value,
+        dram_latency_s=family.dram_latency_cycles.value / clock_hz,
     )
 
 

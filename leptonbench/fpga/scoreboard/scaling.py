@@ -12,7 +12,7 @@ from leptonbench.fpga.scoreboard.networks import draw
 from leptonbench.fpga.scoreboard.score import Estimators
 
 _DESIGN, _BOARD, _CLOCK_HZ = "DPUCZDX8G", "ZCU102", 300e6
-_SIZES = (256, 400, 512, 576, 800, 1152, 1568, 2048)
+_SIZES = (256, 576, 1152, 2048)
 _MOST_CORES = 4  # that the design allows
 
 

@@ -46,7 +46,6 @@ _BUILDERS: tuple[tuple[str, Callable[[], Drawing]], ...] = (
     (r"(dk|tf)_yolov4_coco_416_416_.*", detectors.yolo_v4),
     (r"tf_yolov4_coco_512_512_.*", lambda: detectors.yolo_v4(512)),
     (r"tf_ssdmobilenetv1_coco_300_300_.*", detectors.ssd_mobilenet_v1),
-    (r"tf_mlperf_resnet34_coco_1200_1200_.*", detectors.ssd_resnet34),
 )
 
 

@@ -104,25 +104,3 @@ def ssd_mobilenet_v1(size: int = 300, classes: int = 91) -> Drawing:
         net.convolve(found, 4 * anchors)
         net.convolve(found, classes * anchors)
     return net
-
-
-def ssd_resnet34(size: int = 1200, classes: int = 81) -> Drawing:
-    """Draw SSD on ResNet-34: MLCommons' inference reference, `ssd_r34.py`; heads walk with strides."""
-    net = Drawing((3, size, size))
-    x = net.pool(net.convolve(net.source, 64, 7, stride=2, pad=3), 3, stride=2, pad=1)
-    for width, units, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 1)):
-        for unit in range(units):
-            step = 1 if unit else stride
-            y = net.convolve(net.convolve(x, width, 3, stride=step), width, 3)
-            if net.image(x) != net.image(y):
-                x = net.convolve(x, width, stride=step)
-            x = net.add(y, x)
-    maps = [x]
-    extras = ((256, 512, 2, 1), (256, 512, 2, 1), (128, 256, 2, 1), (128, 256, 2, 0), (128, 256, 1, 0))
-    for inner, outputs, stride, pad in extras:
-        x = net.convolve(net.convolve(x, inner), outputs, 3, stride=stride, pad=pad)
-        maps.append(x)
-    for found, anchors, stride in zip(maps, (4, 6, 6, 6, 4, 4), (3, 3, 2, 2, 2, 2), strict=True):
-        net.convolve(found, 4 * anchors, 3, stride=stride, pad=1)
-        net.convolve(found, classes * anchors, 3, stride=stride, pad=1)
-    return net
