@@ -1,7 +1,8 @@
 """How wrong are projections? Every published result, projected as if it were not there.
 
-    python -m benchmarks.projection_backtest           # hold the stored constants against the table
-    python -m benchmarks.projection_backtest --write   # fit them anew, and write them with their errors
+    python -m benchmarks.projection_backtest                 # hold the stored constants against the table
+    python -m benchmarks.projection_backtest --write         # write their errors anew
+    python -m benchmarks.projection_backtest --fit --write   # fit them anew, too
 
 The constants are fitted by likelihood and never by these errors; the nested back-test fits them again without the chips
 that it then projects, so that no result helps to project itself. The headline is of devices that published three other
@@ -34,7 +35,7 @@ from leptonbench.projection.backtest import (
     supported,
 )
 from leptonbench.projection.fit import START, fit
-from leptonbench.projection.model import predict
+from leptonbench.projection.model import Variances, predict
 from leptonbench.projection.results import Submission, typical
 from leptonbench.projector.published import (
     BACK_TEST,
@@ -56,13 +57,17 @@ _STORED = ROOT / "hardware_profiles" / "published" / BACK_TEST
 def main() -> None:
     """Compute, tell, and with `--write` keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="fit the constants and write the file of errors")
+    parser.add_argument("--fit", action="store_true", help="fit the constants; wants --write")
+    parser.add_argument("--write", action="store_true", help="write the constants' errors, and the page")
     parser.add_argument("--quick", action="store_true", help="leave out the nested back-test, which fits five times")
     chosen = parser.parse_args()
     observations = published_observations()
+    if chosen.fit and not chosen.write:
+        parser.error("--fit wants --write: constants come with their errors")
     if chosen.write:
-        keep(table_of(observations, fit(table_of(observations, START))))
-    stored = BackTest.model_validate(yaml.safe_load(_STORED.read_text(encoding="utf-8")))
+        start = table_of(observations, START)
+        keep(start, fit(start) if chosen.fit else read_stored().constants)
+    stored = read_stored()
     table = table_of(observations, stored.constants)
     trials = {name: leave_out(table, hide) for name, hide in PROTOCOLS.items()}
     outcomes = [*headline(trials[HEADLINE]), *by_support(trials)]
@@ -77,8 +82,14 @@ def main() -> None:
     )
 
 
-def keep(table: Table) -> None:
-    """Write the constants of a table with the errors under them."""
+def read_stored() -> BackTest:
+    """Return what was written last."""
+    return BackTest.model_validate(yaml.safe_load(_STORED.read_text(encoding="utf-8")))
+
+
+def keep(table: Table, constants: Variances) -> None:
+    """Write constants with the errors under them."""
+    table = Table(table.observations, table.traits, constants)
     trials = [trial for hide in PROTOCOLS.values() for trial in leave_out(table, hide)]
     found = BackTest(
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -89,7 +100,9 @@ def keep(table: Table) -> None:
         cells=tuple(claims(measured_elsewhere(table_of(published_observations(cpus=True), table.variances)))),
     )
     write_page(found)
-    head = "# Written by `python -m benchmarks.projection_backtest --write`; docs/projection.md says what each is.\n"
+    head = (
+        "# Written by `python -m benchmarks.projection_backtest --fit --write`; docs/projection.md says what each is.\n"
+    )
     text = head + yaml.safe_dump(found.model_dump(mode="json"), sort_keys=False, width=120)
     write_atomically(_STORED, text.encode())
 
@@ -204,7 +217,9 @@ def ratios(table: Table) -> list[Outcome]:
     found = []
     for method in ("peak", "bandwidth", "root of both"):
         throughput = [one for one in ratio_trials(table, method) if not one.support.by_latency]
+        related = [one for one in throughput if one.support.kin in RELATED]
         found += outcome(f"ratio of {method}, all ordered pairs, throughput", throughput)
+        found += outcome(f"ratio of {method}, one of its chip or architecture, throughput", related)
     return found
 
 

@@ -131,9 +131,9 @@ def supported(point: Point, rest: Sequence[Point]) -> bool:
 
 
 def pairs(table: Table) -> list[Trial]:
-    """Project from one other device at a time, and from what the device itself published of other models.
+    """Project from one other device at a time, and from what the device itself published, or not even that.
 
-    It is what a buyer does who owns one card: ratios to it, and nothing else.
+    It is what a buyer does who owns one card: ratios to it, and nothing else. Hidden are one result, one model, all.
     """
     by_device: dict[str, list[int]] = defaultdict(list)
     for index, point in enumerate(table.points):
@@ -155,9 +155,8 @@ def _pair(table: Table, ours: Sequence[int], theirs: Sequence[int]) -> Iterator[
     groups: dict[str, list[int]] = defaultdict(list)
     for place, index in enumerate(ours):
         groups[table.points[index].column.family].append(place)
-    blocks = [*groups.values(), list(range(len(ours)))]
-    if len(groups) == 1:
-        blocks.pop()
+    alone, whole = [[place] for place in range(len(ours))], list(range(len(ours)))
+    blocks = [one for one in (*alone, *groups.values()) if len(one) < len(ours)] + [whole]
     points = [table.points[index] for index in both]
     errors = held_out(points, table.log_rates[both], blocks, table.variances)
     for block, error in zip(blocks, errors, strict=True):

@@ -142,3 +142,23 @@ def check_claim(stands: Support, claims: Sequence[Claim], device: str, column: C
             hint="choose a benchmark that a relative of the device published",
         )
     return claim
+
+
+def check_peak(used: float, device: str, column: Column, precision: str) -> None:
+    """Refuse a rate that the device's arithmetic cannot reach.
+
+    Args:
+        used: Share of its peak arithmetic that the rate would use.
+        device: Its name.
+        column: Asked for.
+        precision: Of the arithmetic.
+
+    Raises:
+        UsageError: If it is more than all.
+    """
+    if used > 1:
+        raise UsageError(
+            f"`{column.benchmark}` cannot be projected to `{device}`",
+            cause=f"it would take {used:.2g} times its {precision} peak: the model does not scale as published ones",
+            hint="measure it on a nearer relative of the device",
+        )
