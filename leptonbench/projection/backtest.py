@@ -124,8 +124,8 @@ def _trials(table: Table, block: Sequence[int], errors: Iterable[float]) -> Iter
 
 
 def supported(point: Point, rest: Sequence[Point]) -> bool:
-    """Tell whether a size can be given to the device: from a result of its own, or from published figures."""
-    if any(one.device == point.device for one in rest):
+    """Tell whether a device has a size: by models that it shares with others, or by figures at this very precision."""
+    if support(point, rest).own is not Own.NOTHING:
         return True
     return point.traits.stated(point.precision) and any(one.traits.size(one.precision) for one in rest)
 

@@ -97,6 +97,7 @@ def test_a_device_without_results_is_projected_by_its_figures(capsys: Out) -> No
             ["out of the range", "over memory bandwidth", "hint"],
         ),
         (["--device", "amd-mi300x", "--benchmark", "resnet50"], ["cannot be projected", "int8", "hint"]),
+        (["--device", "google-tpu-v5e", "--benchmark", "resnet50"], ["to any use", "back-tests", "hint"]),
         (["--device", "nvidia-p100", "--benchmark", "resnet50"], ["cannot be projected", "lacks", "hint"]),
         ([*OPEN, "--precision", "fp32"], ["cannot be projected at `fp32`", "Caused by", "hint"]),
         ([*OPEN, "--from", "nvidia-p100"], ["`nvidia-p100` cannot be projected from", "hint"]),
