@@ -250,20 +250,21 @@ def _unseen(table: Table, known: Sequence[Submission], asked: Sequence[Submissio
     seen = {(one.device, one.column) for one in past.observations}
     columns = {one.column for one in past.observations}
     fresh = [one for one in typical(asked) if (one.device, one.column) not in seen and one.column in columns]
-    fresh = [one for one in fresh if supported(table.point(one.device, one.column), past.points)]
-    if not fresh:
-        return []
     points = [table.point(one.device, one.column) for one in fresh]
-    found = predict(past.points, past.log_rates, points, past.variances)
+    stands = [support(point, past.points) for point in points]
+    chosen = [i for i, point in enumerate(points) if supported(point, stands[i], past.points)]
+    if not chosen:
+        return []
+    found = predict(past.points, past.log_rates, [points[i] for i in chosen], past.variances)
     return [
         Trial(
-            one.device,
-            one.column.benchmark,
-            one.column.scenario.value,
-            support(point, past.points),
-            prediction.mean - one.log_rate,
+            fresh[i].device,
+            fresh[i].column.benchmark,
+            fresh[i].column.scenario.value,
+            stands[i],
+            prediction.mean - fresh[i].log_rate,
         )
-        for one, point, prediction in zip(fresh, points, found, strict=True)
+        for i, prediction in zip(chosen, found, strict=True)
     ]
 
 

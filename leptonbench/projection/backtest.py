@@ -119,13 +119,13 @@ def _trials(table: Table, block: Sequence[int], errors: Iterable[float]) -> Iter
     columns = {point.column for point in rest}
     for index, error in zip(block, errors, strict=True):
         point = table.points[index]
-        if point.column in columns and supported(point, rest):
-            yield _trial(point, support(point, rest), float(error))
+        if point.column in columns and supported(point, stands := support(point, rest), rest):
+            yield _trial(point, stands, float(error))
 
 
-def supported(point: Point, rest: Sequence[Point]) -> bool:
+def supported(point: Point, stands: Support, rest: Sequence[Point]) -> bool:
     """Tell whether a device has a size: by models that it shares with others, or by figures at this very precision."""
-    if support(point, rest).own is not Own.NOTHING:
+    if stands.own is not Own.NOTHING:
         return True
     return point.traits.stated(point.precision) and any(one.traits.size(one.precision) for one in rest)
 
@@ -197,13 +197,14 @@ def _elsewhere(table: Table, source: str, family: str, *, by_figures: bool) -> I
 def _known_alone(table: Table, known: Sequence[int], asked: Sequence[int], source: str) -> Iterator[Trial]:
     """Project some results from some others."""
     rest = [table.points[index] for index in known]
-    asked = [index for index in asked if supported(table.points[index], rest)]
+    stands = {index: support(table.points[index], rest) for index in asked}
+    asked = [index for index in asked if supported(table.points[index], stands[index], rest)]
     if not asked:
         return
     targets = [table.points[index] for index in asked]
     predictions = predict(rest, table.log_rates[known], targets, table.variances)
     for index, point, one in zip(asked, targets, predictions, strict=True):
-        yield _trial(point, support(point, rest), one.mean - float(table.log_rates[index]), anchor=source)
+        yield _trial(point, stands[index], one.mean - float(table.log_rates[index]), anchor=source)
 
 
 def _trial(point: Point, stands: Support, log_error: float, *, anchor: str = "") -> Trial:
