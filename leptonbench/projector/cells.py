@@ -17,7 +17,14 @@ from leptonbench.projection.backtest import COVERED
 from leptonbench.projection.results import Column, Observation, Submission
 from leptonbench.projection.roofline import ceiling_per_s
 from leptonbench.projection.support import check_claim, check_lacks, check_peak, check_size
-from leptonbench.projector.published import accelerators, back_test, processors, published_table, spec_of
+from leptonbench.projector.published import (
+    accelerators,
+    back_test,
+    find_device,
+    processors,
+    published_table,
+    spec_of,
+)
 from leptonbench.registry import unknown
 from leptonbench.schema import (
     METRICS,
@@ -65,7 +72,7 @@ def project_run(
         UsageError: If a device has no profile, or no cell can be projected; it says why not, cell by cell.
     """
     table = published_table(cpus=True)
-    check_devices(devices)
+    devices = tuple(map(find_device, devices))
     if measured_on is not None and measured_on not in table.traits:
         raise unknown("device", measured_on, sorted(table.traits))
     precisions = {variant.name: variant.precision for variant in manifest.variants}
@@ -129,6 +136,7 @@ def add_to_run(store: RunStore, devices: Sequence[str], *, measured_on: str | No
         StorageError: If the run cannot be written.
     """
     manifest = store.manifest
+    devices = tuple(map(find_device, devices))
     found = project_run(manifest, store.records(), devices, measured_on=measured_on)
     for record in found.records:
         store.write_record(record)
@@ -139,17 +147,6 @@ def add_to_run(store: RunStore, devices: Sequence[str], *, measured_on: str | No
         cells=(*manifest.cells, *(one.cell for one in found.records if one.cell.key not in planned)),
     )
     return found
-
-
-def check_devices(devices: Sequence[str]) -> None:
-    """Refuse a device that has no profile: before anything is measured for it.
-
-    Raises:
-        UsageError: Naming the nearest one.
-    """
-    for device in devices:
-        if device not in accelerators():
-            raise unknown("device", device, accelerators())
 
 
 def check_sources(host: DeviceProfile, gpus: Sequence[str]) -> None:

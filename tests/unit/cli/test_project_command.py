@@ -9,6 +9,7 @@ import pytest
 from leptonbench.catalog import load_profiles
 from leptonbench.cli.app import invoke
 from leptonbench.errors import UsageError
+from leptonbench.harness.request import RunOutcome
 from leptonbench.projector.cells import check_sources
 from leptonbench.projector.published import back_test
 from leptonbench.report import write_report
@@ -76,6 +77,12 @@ def test_a_published_result_is_given_as_it_is(capsys: Out) -> None:
     assert found["metrics"]["throughput"]["provenance"] == "projected"
     (again,) = _json(capsys, "--benchmark", "resnet50", "--device", "nvidia-t4", "--from", "nvidia-a30")["projections"]
     assert again["back_test"] is not None
+
+
+@pytest.mark.parametrize("name", ["NVIDIA L40S", "nvidia l40s 48 gb", "nvidia-l40s"])
+def test_a_device_may_be_called_what_results_or_drivers_call_it(capsys: Out, name: str) -> None:
+    (found,) = _json(capsys, "--benchmark", "rnnt", "--device", name)["projections"]
+    assert found["device"] == "nvidia-l40s"
 
 
 def test_a_device_without_results_is_projected_by_its_figures(capsys: Out) -> None:
@@ -218,6 +225,33 @@ def test_a_cards_run_is_carried_to_its_relatives_with_less_doubt(gpu_run: Path, 
         factors[record["cell"]["device"]] = throughput["high"] / throughput["low"]
     assert factors["nvidia-l40s"] < factors["nvidia-t4"]
     assert factors["nvidia-l40s"] < factors["nvidia-rtx-pro-6000"]  # which published nothing: its figures alone
+
+
+def _run_projected(run: Path, device: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Call `leptonbench run --projected` with what was measured taken from a stored run."""
+    store = RunStore.open(run)
+    outcome = RunOutcome(path=run, manifest=store.manifest, records=tuple(store.records()))
+    monkeypatch.setattr("leptonbench.cli.run._check_projected", lambda _devices: None)
+    monkeypatch.setattr("leptonbench.cli.run._execute", lambda _request, quiet: outcome)
+    return invoke(["run", "--projected", device, "--json"])
+
+
+def test_a_run_ends_with_the_projections_that_were_asked_for(
+    gpu_run: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _run_projected(gpu_run, "nvidia-l40s", monkeypatch) == 3  # the stored run has failed cells
+    added = [one for one in RunStore.open(gpu_run).records() if one.cell.backend == "projected"]
+    assert {one.cell.device for one in added} == {"nvidia-l40s"}
+    assert "int8-static · projected" in (gpu_run / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_that_cannot_be_projected_keeps_what_it_measured_and_says_so(
+    gpu_run: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = RunStore.open(gpu_run).records()
+    assert _run_projected(gpu_run, "nvidia-p100", monkeypatch) == 3
+    assert "warning: no cell of run" in capsys.readouterr().err
+    assert RunStore.open(gpu_run).records() == before
 
 
 def test_another_device_may_be_named_as_the_measured_one(gpu_run: Path, capsys: Out) -> None:
