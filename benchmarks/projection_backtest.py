@@ -25,6 +25,7 @@ from leptonbench.projection.anchors import Kin, Own, Table, support
 from leptonbench.projection.backtest import (
     PROTOCOLS,
     BackTest,
+    Check,
     Claim,
     Trial,
     claims,
@@ -35,7 +36,7 @@ from leptonbench.projection.backtest import (
     supported,
 )
 from leptonbench.projection.fit import START, fit
-from leptonbench.projection.model import Variances, predict
+from leptonbench.projection.model import predict
 from leptonbench.projection.results import Submission, typical
 from leptonbench.projector.published import (
     BACK_TEST,
@@ -64,20 +65,19 @@ def main() -> None:
     observations = published_observations()
     if chosen.fit and not chosen.write:
         parser.error("--fit wants --write: constants come with their errors")
-    if chosen.write:
-        start = table_of(observations, START)
-        keep(start, fit(start) if chosen.fit else read_stored().constants)
-    stored = read_stored()
-    table = table_of(observations, stored.constants)
+    start = table_of(observations, START)
+    table = table_of(observations, fit(start) if chosen.fit else read_stored().constants)
     trials = {name: leave_out(table, hide) for name, hide in PROTOCOLS.items()}
-    outcomes = [*headline(trials[HEADLINE]), *by_support(trials)]
+    checks = headline(trials[HEADLINE])
     if not chosen.quick:
-        outcomes += headline(nested(table), prefix="nested: ", goal=None)
-    outcomes += [*single_anchors(table), *ratios(table), *forward(table), *submitters(table)]
+        checks += headline(nested(table), prefix="constants fitted without the projected chips: ", goal=None)
+    checks += [*single_anchors(table), *ratios(table), *forward(table), *submitters(table)]
+    if chosen.write:
+        keep(table, checks)
     tell(
         "projection_backtest",
-        outcomes,
-        constants=stored.variances,
+        [*checks, *by_support(trials)],
+        constants=table.variances._asdict(),
         claims=[one.model_dump() for one in claims(all_of(trials))],
     )
 
@@ -87,9 +87,8 @@ def read_stored() -> BackTest:
     return BackTest.model_validate(yaml.safe_load(_STORED.read_text(encoding="utf-8")))
 
 
-def keep(table: Table, constants: Variances) -> None:
-    """Write constants with the errors under them."""
-    table = Table(table.observations, table.traits, constants)
+def keep(table: Table, checks: Sequence[Outcome]) -> None:
+    """Write a table's constants with the errors under them, and the page that shows them."""
     trials = [trial for hide in PROTOCOLS.values() for trial in leave_out(table, hide)]
     found = BackTest(
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -98,6 +97,7 @@ def keep(table: Table, constants: Variances) -> None:
         claims=tuple(claims(trials)),
         pairs=tuple(claims(pairs(table))),
         cells=tuple(claims(measured_elsewhere(table_of(published_observations(cpus=True), table.variances)))),
+        checks=tuple(map(_check, checks)),
     )
     write_page(found)
     head = (
@@ -107,9 +107,17 @@ def keep(table: Table, constants: Variances) -> None:
     write_atomically(_STORED, text.encode())
 
 
+def _check(one: Outcome) -> Check:
+    low, high = (round(end or 0.0, 1) for end in (one.low, one.high))
+    return Check(name=one.name, mean_abs_error_percent=round(one.value, 1), low=low, high=high, n=one.n)
+
+
 def page_section(found: BackTest) -> str:
     """Return the tables that docs/projection.md shows."""
     lines = [f"Of {found.observations} results (device, benchmark and scenario); fitted {found.date}.", ""]
+    lines += ["| mean absolute error | | 95 % interval | n |", "|---|---|---|---|"]
+    lines += [f"| {c.name} | {c.mean_abs_error_percent} % | {c.low} to {c.high} % | {c.n} |" for c in found.checks]
+    lines += [""]
     for title, some in (
         ("From all published results", found.claims),
         ("From one other device (`--from`)", found.pairs),

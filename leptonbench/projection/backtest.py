@@ -63,6 +63,16 @@ class Claim(Frozen):
     factor: float
 
 
+class Check(Frozen):
+    """One error over many back-tests: its mean, in percent, with a 95 % interval over devices."""
+
+    name: str
+    mean_abs_error_percent: float
+    low: float
+    high: float
+    n: int
+
+
 class BackTest(Frozen):
     """What projections rest on: the fitted constants, and how wrong they were on what is published.
 
@@ -73,6 +83,7 @@ class BackTest(Frozen):
         claims: Errors of projections from all other devices.
         pairs: Errors of projections from one other device.
         cells: Errors of projections of a model that one other device alone ran.
+        checks: The same by stricter splits, and of simpler methods.
     """
 
     date: str
@@ -81,6 +92,7 @@ class BackTest(Frozen):
     claims: tuple[Claim, ...]
     pairs: tuple[Claim, ...]
     cells: tuple[Claim, ...] = ()
+    checks: tuple[Check, ...] = ()
 
     @property
     def constants(self) -> Variances:
