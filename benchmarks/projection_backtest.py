@@ -1,7 +1,8 @@
 """How wrong are projections? Every published result, projected as if it were not there.
 
-    python -m benchmarks.projection_backtest           # hold the stored constants against the table
-    python -m benchmarks.projection_backtest --write   # fit them anew, and write them with their errors
+    python -m benchmarks.projection_backtest                 # hold the stored constants against the table
+    python -m benchmarks.projection_backtest --write         # write their errors anew
+    python -m benchmarks.projection_backtest --fit --write   # fit them anew, too
 
 The constants are fitted by likelihood and never by these errors; the nested back-test fits them again without the chips
 that it then projects, so that no result helps to project itself. The headline is of devices that published three other
@@ -24,6 +25,7 @@ from leptonbench.projection.anchors import Kin, Own, Table, support
 from leptonbench.projection.backtest import (
     PROTOCOLS,
     BackTest,
+    Check,
     Claim,
     Trial,
     claims,
@@ -56,29 +58,37 @@ _STORED = ROOT / "hardware_profiles" / "published" / BACK_TEST
 def main() -> None:
     """Compute, tell, and with `--write` keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="fit the constants and write the file of errors")
+    parser.add_argument("--fit", action="store_true", help="fit the constants; wants --write")
+    parser.add_argument("--write", action="store_true", help="write the constants' errors, and the page")
     parser.add_argument("--quick", action="store_true", help="leave out the nested back-test, which fits five times")
     chosen = parser.parse_args()
     observations = published_observations()
-    if chosen.write:
-        keep(table_of(observations, fit(table_of(observations, START))))
-    stored = BackTest.model_validate(yaml.safe_load(_STORED.read_text(encoding="utf-8")))
-    table = table_of(observations, stored.constants)
+    if chosen.fit and not chosen.write:
+        parser.error("--fit wants --write: constants come with their errors")
+    start = table_of(observations, START)
+    table = table_of(observations, fit(start) if chosen.fit else read_stored().constants)
     trials = {name: leave_out(table, hide) for name, hide in PROTOCOLS.items()}
-    outcomes = [*headline(trials[HEADLINE]), *by_support(trials)]
+    checks = headline(trials[HEADLINE])
     if not chosen.quick:
-        outcomes += headline(nested(table), prefix="nested: ", goal=None)
-    outcomes += [*single_anchors(table), *ratios(table), *forward(table), *submitters(table)]
+        checks += headline(nested(table), prefix="constants fitted without the projected chips: ", goal=None)
+    checks += [*single_anchors(table), *ratios(table), *forward(table), *submitters(table)]
+    if chosen.write:
+        keep(table, checks)
     tell(
         "projection_backtest",
-        outcomes,
-        constants=stored.variances,
+        [*checks, *by_support(trials)],
+        constants=table.variances._asdict(),
         claims=[one.model_dump() for one in claims(all_of(trials))],
     )
 
 
-def keep(table: Table) -> None:
-    """Write the constants of a table with the errors under them."""
+def read_stored() -> BackTest:
+    """Return what was written last."""
+    return BackTest.model_validate(yaml.safe_load(_STORED.read_text(encoding="utf-8")))
+
+
+def keep(table: Table, checks: Sequence[Outcome]) -> None:
+    """Write a table's constants with the errors under them, and the page that shows them."""
     trials = [trial for hide in PROTOCOLS.values() for trial in leave_out(table, hide)]
     found = BackTest(
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -87,16 +97,27 @@ def keep(table: Table) -> None:
         claims=tuple(claims(trials)),
         pairs=tuple(claims(pairs(table))),
         cells=tuple(claims(measured_elsewhere(table_of(published_observations(cpus=True), table.variances)))),
+        checks=tuple(map(_check, checks)),
     )
     write_page(found)
-    head = "# Written by `python -m benchmarks.projection_backtest --write`; docs/projection.md says what each is.\n"
+    head = (
+        "# Written by `python -m benchmarks.projection_backtest --fit --write`; docs/projection.md says what each is.\n"
+    )
     text = head + yaml.safe_dump(found.model_dump(mode="json"), sort_keys=False, width=120)
     write_atomically(_STORED, text.encode())
+
+
+def _check(one: Outcome) -> Check:
+    low, high = (round(end or 0.0, 1) for end in (one.low, one.high))
+    return Check(name=one.name, mean_abs_error_percent=round(one.value, 1), low=low, high=high, n=one.n)
 
 
 def page_section(found: BackTest) -> str:
     """Return the tables that docs/projection.md shows."""
     lines = [f"Of {found.observations} results (device, benchmark and scenario); fitted {found.date}.", ""]
+    lines += ["| mean absolute error | | 95 % interval | n |", "|---|---|---|---|"]
+    lines += [f"| {c.name} | {c.mean_abs_error_percent} % | {c.low} to {c.high} % | {c.n} |" for c in found.checks]
+    lines += [""]
     for title, some in (
         ("From all published results", found.claims),
         ("From one other device (`--from`)", found.pairs),
@@ -204,7 +225,9 @@ def ratios(table: Table) -> list[Outcome]:
     found = []
     for method in ("peak", "bandwidth", "root of both"):
         throughput = [one for one in ratio_trials(table, method) if not one.support.by_latency]
+        related = [one for one in throughput if one.support.kin in RELATED]
         found += outcome(f"ratio of {method}, all ordered pairs, throughput", throughput)
+        found += outcome(f"ratio of {method}, one of its chip or architecture, throughput", related)
     return found
 
 
@@ -235,20 +258,21 @@ def _unseen(table: Table, known: Sequence[Submission], asked: Sequence[Submissio
     seen = {(one.device, one.column) for one in past.observations}
     columns = {one.column for one in past.observations}
     fresh = [one for one in typical(asked) if (one.device, one.column) not in seen and one.column in columns]
-    fresh = [one for one in fresh if supported(table.point(one.device, one.column), past.points)]
-    if not fresh:
-        return []
     points = [table.point(one.device, one.column) for one in fresh]
-    found = predict(past.points, past.log_rates, points, past.variances)
+    stands = [support(point, past.points) for point in points]
+    chosen = [i for i, point in enumerate(points) if supported(point, stands[i], past.points)]
+    if not chosen:
+        return []
+    found = predict(past.points, past.log_rates, [points[i] for i in chosen], past.variances)
     return [
         Trial(
-            one.device,
-            one.column.benchmark,
-            one.column.scenario.value,
-            support(point, past.points),
-            prediction.mean - one.log_rate,
+            fresh[i].device,
+            fresh[i].column.benchmark,
+            fresh[i].column.scenario.value,
+            stands[i],
+            prediction.mean - fresh[i].log_rate,
         )
-        for one, point, prediction in zip(fresh, points, found, strict=True)
+        for i, prediction in zip(chosen, found, strict=True)
     ]
 
 

@@ -160,9 +160,11 @@ def _check_projected(devices: tuple[str, ...]) -> None:
     """Refuse what could not be projected before anything is measured."""
     from leptonbench.harness.device import resolve_host
     from leptonbench.harness.system import fingerprint
-    from leptonbench.projector.cells import check_devices, check_sources
+    from leptonbench.projector.cells import check_sources
+    from leptonbench.projector.published import find_device
 
-    check_devices(devices)
+    for device in devices:
+        find_device(device)
     identity = fingerprint().identity
     check_sources(resolve_host(identity)[0], identity.gpus)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,7 +26,7 @@ class Kin(StrEnum):
 
 
 class Own(StrEnum):
-    """What the device itself published, in the same kind of scenario."""
+    """What the device published that others of the asked model did, too, in the same kind of scenario."""
 
     MODEL = "the same model"
     SEVERAL = "3 or more other models"
@@ -105,12 +106,23 @@ class Table:
 
 
 def support(asked: Point, known: Sequence[Point]) -> Support:
-    """Return what a projection of a point stands on."""
-    latency = asked.column.by_latency
-    same_kind = [point for point in known if point.column.by_latency == latency]
-    own = {point.column.family for point in same_kind if point.device == asked.device}
-    others = [p.traits for p in same_kind if p.device != asked.device and p.column.family == asked.column.family]
-    return Support(_own(own, asked.column.family), _kin(asked.traits, others), latency)
+    """Return what a projection of a point stands on.
+
+    The device's own results count where a device that published the asked model published them, too: without a shared
+    model there is no ratio between the two. Without any, only relatives with published figures count as such.
+    """
+    latency, family = asked.column.by_latency, asked.column.family
+    families: dict[str, set[str]] = defaultdict(set)
+    others: dict[str, Traits] = {}
+    for point in known:
+        if point.column.by_latency == latency:
+            families[point.device].add(point.column.family)
+            if point.column.family == family and point.device != asked.device:
+                others[point.device] = point.traits
+    shared = {one for name in others for one in families[name]} & families[asked.device]
+    own = _own(shared, family)
+    relatives = [one for one in others.values() if own is not Own.NOTHING or one.size(asked.precision) is not None]
+    return Support(own, _kin(asked.traits, relatives), latency)
 
 
 def _own(families: set[str], asked: str) -> Own:

@@ -63,6 +63,16 @@ class Claim(Frozen):
     factor: float
 
 
+class Check(Frozen):
+    """One error over many back-tests: its mean, in percent, with a 95 % interval over devices."""
+
+    name: str
+    mean_abs_error_percent: float
+    low: float
+    high: float
+    n: int
+
+
 class BackTest(Frozen):
     """What projections rest on: the fitted constants, and how wrong they were on what is published.
 
@@ -73,6 +83,7 @@ class BackTest(Frozen):
         claims: Errors of projections from all other devices.
         pairs: Errors of projections from one other device.
         cells: Errors of projections of a model that one other device alone ran.
+        checks: The same by stricter splits, and of simpler methods.
     """
 
     date: str
@@ -81,6 +92,7 @@ class BackTest(Frozen):
     claims: tuple[Claim, ...]
     pairs: tuple[Claim, ...]
     cells: tuple[Claim, ...] = ()
+    checks: tuple[Check, ...] = ()
 
     @property
     def constants(self) -> Variances:
@@ -119,21 +131,21 @@ def _trials(table: Table, block: Sequence[int], errors: Iterable[float]) -> Iter
     columns = {point.column for point in rest}
     for index, error in zip(block, errors, strict=True):
         point = table.points[index]
-        if point.column in columns and supported(point, rest):
-            yield _trial(point, support(point, rest), float(error))
+        if point.column in columns and supported(point, stands := support(point, rest), rest):
+            yield _trial(point, stands, float(error))
 
 
-def supported(point: Point, rest: Sequence[Point]) -> bool:
-    """Tell whether a size can be given to the device: from a result of its own, or from published figures."""
-    if any(one.device == point.device for one in rest):
+def supported(point: Point, stands: Support, rest: Sequence[Point]) -> bool:
+    """Tell whether a device has a size: by models that it shares with others, or by figures at this very precision."""
+    if stands.own is not Own.NOTHING:
         return True
     return point.traits.stated(point.precision) and any(one.traits.size(one.precision) for one in rest)
 
 
 def pairs(table: Table) -> list[Trial]:
-    """Project from one other device at a time, and from what the device itself published of other models.
+    """Project from one other device at a time, and from what the device itself published, or not even that.
 
-    It is what a buyer does who owns one card: ratios to it, and nothing else.
+    It is what a buyer does who owns one card: ratios to it, and nothing else. Hidden are one result, one model, all.
     """
     by_device: dict[str, list[int]] = defaultdict(list)
     for index, point in enumerate(table.points):
@@ -155,9 +167,8 @@ def _pair(table: Table, ours: Sequence[int], theirs: Sequence[int]) -> Iterator[
     groups: dict[str, list[int]] = defaultdict(list)
     for place, index in enumerate(ours):
         groups[table.points[index].column.family].append(place)
-    blocks = [*groups.values(), list(range(len(ours)))]
-    if len(groups) == 1:
-        blocks.pop()
+    alone, whole = [[place] for place in range(len(ours))], list(range(len(ours)))
+    blocks = [one for one in (*alone, *groups.values()) if len(one) < len(ours)] + [whole]
     points = [table.points[index] for index in both]
     errors = held_out(points, table.log_rates[both], blocks, table.variances)
     for block, error in zip(blocks, errors, strict=True):
@@ -198,13 +209,14 @@ def _elsewhere(table: Table, source: str, family: str, *, by_figures: bool) -> I
 def _known_alone(table: Table, known: Sequence[int], asked: Sequence[int], source: str) -> Iterator[Trial]:
     """Project some results from some others."""
     rest = [table.points[index] for index in known]
-    asked = [index for index in asked if supported(table.points[index], rest)]
+    stands = {index: support(table.points[index], rest) for index in asked}
+    asked = [index for index in asked if supported(table.points[index], stands[index], rest)]
     if not asked:
         return
     targets = [table.points[index] for index in asked]
     predictions = predict(rest, table.log_rates[known], targets, table.variances)
     for index, point, one in zip(asked, targets, predictions, strict=True):
-        yield _trial(point, support(point, rest), one.mean - float(table.log_rates[index]), anchor=source)
+        yield _trial(point, stands[index], one.mean - float(table.log_rates[index]), anchor=source)
 
 
 def _trial(point: Point, stands: Support, log_error: float, *, anchor: str = "") -> Trial:

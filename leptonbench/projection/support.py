@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from leptonbench.errors import UsageError
-from leptonbench.projection.anchors import Own, Support, Table
+from leptonbench.projection.anchors import Own, Support, Table, support
 from leptonbench.projection.backtest import Claim, claim_for
 from leptonbench.projection.results import Column
 from leptonbench.registry import unknown
@@ -82,30 +82,32 @@ def check_lacks(device: str, spec: AcceleratorSpec, precision: str) -> None:
 
 
 def check_size(table: Table, device: str, column: Column) -> None:
-    """Refuse a device without results of its own whose figures are unknown, or far from those of any that has some.
+    """Refuse a device without results to share whose figures are unknown, or far from those of any that has some.
 
     Raises:
         UsageError: Naming what is missing or out of range.
     """
-    if any(one.device == device for one in table.observations):
-        return
     asked = table.point(device, column)
+    known = [one for one in table.points if (one.device, one.column) != (device, column)]
+    if support(asked, known).own is not Own.NOTHING:
+        return
     size = asked.traits.size(asked.precision)
     if size is None or not asked.traits.stated(asked.precision):
         raise UsageError(
             f"`{device}` cannot be projected",
-            cause="it published no result, and its profile lacks memory bandwidth or peak arithmetic in "
-            f"{asked.precision or 'any precision'}",
+            cause="it published no result that ties it to others, and its profile lacks memory bandwidth or peak "
+            f"arithmetic in {asked.precision or 'any precision'}",
             hint=f"add both, with their sources, to the profile `{device}.yaml`",
         )
     published = {one.device: one.traits for one in table.points}
-    known = [one.size(asked.precision) for one in published.values() if one.stated(asked.precision)]
+    sizes = [one.size(asked.precision) for one in published.values() if one.stated(asked.precision)]
     for name, scale, of in _AXES:
-        values = [of(one) for one in known if one is not None]
+        values = [of(one) for one in sizes if one is not None]
         if not values:
             raise UsageError(
                 f"`{device}` cannot be projected in `{column.benchmark}`",
-                cause=f"it published no result, and no device considered has figures in {asked.precision}",
+                cause="it published no result that ties it to others, and none of those has figures in "
+                f"{asked.precision}",
                 hint="name other devices by `--from`, or leave it out",
             )
         low, high = min(values) - math.log(RANGE), max(values) + math.log(RANGE)
@@ -142,3 +144,23 @@ def check_claim(stands: Support, claims: Sequence[Claim], device: str, column: C
             hint="choose a benchmark that a relative of the device published",
         )
     return claim
+
+
+def check_peak(used: float, device: str, column: Column, precision: str) -> None:
+    """Refuse a rate that the device's arithmetic cannot reach.
+
+    Args:
+        used: Share of its peak arithmetic that the rate would use.
+        device: Its name.
+        column: Asked for.
+        precision: Of the arithmetic.
+
+    Raises:
+        UsageError: If it is more than all.
+    """
+    if used > 1:
+        raise UsageError(
+            f"`{column.benchmark}` cannot be projected to `{device}`",
+            cause=f"it would take {used:.2g} times its {precision} peak: the model does not scale as published ones",
+            hint="measure it on a nearer relative of the device",
+        )

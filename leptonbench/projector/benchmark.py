@@ -11,8 +11,7 @@ from leptonbench.projection.anchors import Input, Own, Projected, Table, project
 from leptonbench.projection.backtest import COVERED, Claim
 from leptonbench.projection.results import LATENCY_PERCENTILE, SAMPLES_PER_QUERY, Column, Observation
 from leptonbench.projection.support import check_benchmark, check_claim, check_column, check_precision, check_size
-from leptonbench.projector.published import accelerators, back_test, published_table, spec_of
-from leptonbench.registry import unknown
+from leptonbench.projector.published import accelerators, back_test, find_device, published_table, spec_of
 from leptonbench.schema import DeviceProfile, Provenance, Quantity, Scenario
 
 _SHOWN = 8  # inputs by weight; the rest are counted
@@ -89,9 +88,7 @@ def project_benchmark(
     Raises:
         UsageError: If a name is unknown, or nothing supports the projection.
     """
-    for name in (device, *anchors):
-        if name not in accelerators():
-            raise unknown("device", name, accelerators())
+    device, anchors = find_device(device), tuple(map(find_device, anchors))
     column = Column(benchmark, scenario)
     table = published_table()
     profile = accelerators()[device]

@@ -15,8 +15,16 @@ from leptonbench.errors import UsageError
 from leptonbench.projection.anchors import Table, project
 from leptonbench.projection.backtest import COVERED
 from leptonbench.projection.results import Column, Observation, Submission
-from leptonbench.projection.support import check_claim, check_lacks, check_size
-from leptonbench.projector.published import accelerators, back_test, processors, published_table, spec_of
+from leptonbench.projection.roofline import ceiling_per_s
+from leptonbench.projection.support import check_claim, check_lacks, check_peak, check_size
+from leptonbench.projector.published import (
+    accelerators,
+    back_test,
+    find_device,
+    processors,
+    published_table,
+    spec_of,
+)
 from leptonbench.registry import unknown
 from leptonbench.schema import (
     METRICS,
@@ -64,7 +72,7 @@ def project_run(
         UsageError: If a device has no profile, or no cell can be projected; it says why not, cell by cell.
     """
     table = published_table(cpus=True)
-    check_devices(devices)
+    devices = tuple(map(find_device, devices))
     if measured_on is not None and measured_on not in table.traits:
         raise unknown("device", measured_on, sorted(table.traits))
     precisions = {variant.name: variant.precision for variant in manifest.variants}
@@ -128,6 +136,7 @@ def add_to_run(store: RunStore, devices: Sequence[str], *, measured_on: str | No
         StorageError: If the run cannot be written.
     """
     manifest = store.manifest
+    devices = tuple(map(find_device, devices))
     found = project_run(manifest, store.records(), devices, measured_on=measured_on)
     for record in found.records:
         store.write_record(record)
@@ -138,17 +147,6 @@ def add_to_run(store: RunStore, devices: Sequence[str], *, measured_on: str | No
         cells=(*manifest.cells, *(one.cell for one in found.records if one.cell.key not in planned)),
     )
     return found
-
-
-def check_devices(devices: Sequence[str]) -> None:
-    """Refuse a device that has no profile: before anything is measured for it.
-
-    Raises:
-        UsageError: Naming the nearest one.
-    """
-    for device in devices:
-        if device not in accelerators():
-            raise unknown("device", device, accelerators())
 
 
 def check_sources(host: DeviceProfile, gpus: Sequence[str]) -> None:
@@ -231,6 +229,10 @@ def _projected(table: Table, anchor: _Anchor, manifest: RunManifest, precision: 
     check_size(with_own, device, column)
     found = project(with_own, device, column)
     claim = check_claim(found.support, back_test().cells, device, column)
+    spec = spec_of(accelerators()[device])
+    used = _share_of_peak(record, spec, precision, found.rate_per_s)
+    if used is not None:
+        check_peak(used, device, column, precision)
     ratio = found.rate_per_s / value
     low, high = (
         value if measured.low is None else measured.low,
@@ -247,7 +249,7 @@ def _projected(table: Table, anchor: _Anchor, manifest: RunManifest, precision: 
         provenance=Provenance.PROJECTED,
         method=f"measured on {where} by {cell.backend}, carried to one {device} by published MLPerf results "
         f"(mixed model); interval: {COVERED:.0%} of {claim.n} back-tests on the same support; "
-        f"mean absolute error {claim.mean_abs_error:.0%}",
+        f"mean absolute error {claim.mean_abs_error:.0%}" + (f"; {used:.2%} of its {precision} peak" if used else ""),
     )
     metrics = {"throughput": throughput, **_carried(record), **_price(device, throughput, manifest.suite)}
     return CellRecord(
@@ -265,6 +267,13 @@ def _projected(table: Table, anchor: _Anchor, manifest: RunManifest, precision: 
         warnings=(_notice(source, device),),
         meets_quality=record.meets_quality,
     )
+
+
+def _share_of_peak(record: CellRecord, spec: AcceleratorSpec, precision: str, rate_per_s: float) -> float | None:
+    """Return how much of the device's peak arithmetic a rate would use; `None` where either is unknown."""
+    peaks = {str(name): fact.value for name, fact in spec.peak_ops_per_s.items()}
+    macs = record.artifact.macs if record.artifact is not None else 0
+    return rate_per_s / ceiling_per_s(macs, peaks[precision]) if macs and precision in peaks else None
 
 
 def _carried(record: CellRecord) -> dict[str, Quantity]:

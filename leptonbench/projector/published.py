@@ -14,6 +14,7 @@ from leptonbench.projection.anchors import Table
 from leptonbench.projection.backtest import BackTest
 from leptonbench.projection.model import Traits, Variances
 from leptonbench.projection.results import Observation, Submission, parse_rows, typical
+from leptonbench.registry import unknown
 from leptonbench.schema import AcceleratorSpec, DeviceProfile
 
 BACK_TEST = "projection.yaml"
@@ -34,6 +35,22 @@ def back_test() -> BackTest:
         UsageError: If the file is wrong.
     """
     return load_yaml(data_root() / "hardware_profiles" / "published" / BACK_TEST, BackTest)
+
+
+def find_device(text: str) -> str:
+    """Return the name of the accelerator that a user means: its own, or what results or its driver call it.
+
+    Raises:
+        UsageError: If there is none, with the nearest name.
+    """
+    if text in accelerators():
+        return text
+    wanted = text.casefold()
+    for name, profile in accelerators().items():
+        spec = spec_of(profile)
+        if wanted in map(str.casefold, (profile.title["en"], *spec.published_as, *spec.driver_names)):
+            return name
+    raise unknown("device", text, accelerators())
 
 
 @functools.cache

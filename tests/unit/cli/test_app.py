@@ -13,7 +13,7 @@ from leptonbench.cli import app, console, docs
 from leptonbench.errors import PrerequisiteError
 
 ROOT = Path(__file__).resolve().parents[3]
-COMMANDS = ("run", "report", "show", "compare", "list", "export", "doctor")
+COMMANDS = ("run", "report", "show", "compare", "list", "project", "export", "doctor")
 
 BLOCK = """
 import sys

@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
+from leptonbench.catalog import load_profiles
 from leptonbench.cli.app import invoke
+from leptonbench.errors import UsageError
+from leptonbench.harness.request import RunOutcome
+from leptonbench.projector.cells import check_sources
 from leptonbench.projector.published import back_test
 from leptonbench.report import write_report
 from leptonbench.schema import CellRecord, CpuMatch, DeviceProfile, Provenance, RunManifest, Scenario
@@ -75,6 +79,12 @@ def test_a_published_result_is_given_as_it_is(capsys: Out) -> None:
     assert again["back_test"] is not None
 
 
+@pytest.mark.parametrize("name", ["NVIDIA L40S", "nvidia l40s 48 gb", "nvidia-l40s"])
+def test_a_device_may_be_called_what_results_or_drivers_call_it(capsys: Out, name: str) -> None:
+    (found,) = _json(capsys, "--benchmark", "rnnt", "--device", name)["projections"]
+    assert found["device"] == "nvidia-l40s"
+
+
 def test_a_device_without_results_is_projected_by_its_figures(capsys: Out) -> None:
     (found,) = _json(capsys, "--benchmark", "resnet50", "--device", "nvidia-rtx-pro-6000")["projections"]
     assert found["back_test"]["own"] == "nothing"
@@ -94,6 +104,7 @@ def test_a_device_without_results_is_projected_by_its_figures(capsys: Out) -> No
             ["out of the range", "over memory bandwidth", "hint"],
         ),
         (["--device", "amd-mi300x", "--benchmark", "resnet50"], ["cannot be projected", "int8", "hint"]),
+        (["--device", "google-tpu-v5e", "--benchmark", "resnet50"], ["to any use", "back-tests", "hint"]),
         (["--device", "nvidia-p100", "--benchmark", "resnet50"], ["cannot be projected", "lacks", "hint"]),
         ([*OPEN, "--precision", "fp32"], ["cannot be projected at `fp32`", "Caused by", "hint"]),
         ([*OPEN, "--from", "nvidia-p100"], ["`nvidia-p100` cannot be projected from", "hint"]),
@@ -171,7 +182,9 @@ def test_the_report_shows_projections_beside_what_was_measured(run: Path, capsys
     _json(capsys, "--run", str(run), "--device", "nvidia-l4")
     store = RunStore.open(run)
     page = write_report(store.manifest, store.records(), lang=lang, out=run / "report.html")
-    assert "nvidia-l4" in page.read_text(encoding="utf-8") or "projected" in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert "int8-static · projected" in text
+    assert "published MLPerf results" in text
 
 
 def test_a_device_that_published_nothing_cannot_be_projected_from(tmp_path: Path, capsys: Out) -> None:
@@ -185,8 +198,93 @@ def test_a_device_that_published_nothing_cannot_be_projected_from(tmp_path: Path
     assert "published no result that would tie it to others" in err or "to other devices" in err
 
 
-def test_a_run_is_carried_to_a_device_without_results_by_its_figures_or_not_at_all(run: Path, capsys: Out) -> None:
-    found = _json(capsys, "--run", str(run), "--device", "nvidia-rtx-pro-6000")
-    assert found["records"]
-    assert invoke(["project", "--run", str(run), "--device", "nvidia-p100"]) == 2
-    assert "nvidia-p100` cannot be projected" in capsys.readouterr().err
+@pytest.fixture
+def gpu_run(tmp_path: Path) -> Path:
+    """Return a run whose cells were measured on a card that published results."""
+    manifest, records = make_run()
+    identity = manifest.fingerprint.identity.model_copy(update={"gpus": ("NVIDIA L4",)})
+    fingerprint = manifest.fingerprint.model_copy(update={"identity": identity})
+    moved = [
+        record.model_copy(update={"cell": record.cell.model_copy(update={"device": "host-gpu"})}) for record in records
+    ]
+    cells = tuple(record.cell for record in moved)
+    with RunStore.create(
+        tmp_path / "gpu", manifest.model_copy(update={"fingerprint": fingerprint, "cells": cells})
+    ) as s:
+        for record in moved:
+            s.write_record(record)
+    return tmp_path / "gpu"
+
+
+def test_a_cards_run_is_carried_to_its_relatives_with_less_doubt(gpu_run: Path, capsys: Out) -> None:
+    found = _json(capsys, "--run", str(gpu_run), "--device", "nvidia-l40s,nvidia-rtx-pro-6000,nvidia-t4")
+    factors = {}
+    for record in found["records"]:
+        throughput = record["metrics"]["throughput"]
+        assert "measured on nvidia-l4 by " in throughput["method"]
+        factors[record["cell"]["device"]] = throughput["high"] / throughput["low"]
+    assert factors["nvidia-l40s"] < factors["nvidia-t4"]
+    assert factors["nvidia-l40s"] < factors["nvidia-rtx-pro-6000"]  # which published nothing: its figures alone
+
+
+def _run_projected(run: Path, device: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Call `leptonbench run --projected` with what was measured taken from a stored run."""
+    store = RunStore.open(run)
+    outcome = RunOutcome(path=run, manifest=store.manifest, records=tuple(store.records()))
+    monkeypatch.setattr("leptonbench.cli.run._check_projected", lambda _devices: None)
+    monkeypatch.setattr("leptonbench.cli.run._execute", lambda _request, quiet: outcome)
+    return invoke(["run", "--projected", device, "--json"])
+
+
+def test_a_run_ends_with_the_projections_that_were_asked_for(
+    gpu_run: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _run_projected(gpu_run, "nvidia-l40s", monkeypatch) == 3  # the stored run has failed cells
+    added = [one for one in RunStore.open(gpu_run).records() if one.cell.backend == "projected"]
+    assert {one.cell.device for one in added} == {"nvidia-l40s"}
+    assert "int8-static · projected" in (gpu_run / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_that_cannot_be_projected_keeps_what_it_measured_and_says_so(
+    gpu_run: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = RunStore.open(gpu_run).records()
+    assert _run_projected(gpu_run, "nvidia-p100", monkeypatch) == 3
+    assert "warning: no cell of run" in capsys.readouterr().err
+    assert RunStore.open(gpu_run).records() == before
+
+
+def test_another_device_may_be_named_as_the_measured_one(gpu_run: Path, capsys: Out) -> None:
+    found = _json(capsys, "--run", str(gpu_run), "--device", "nvidia-l40s", "--measured-on", "nvidia-a10")
+    assert all("measured on nvidia-a10" in one["metrics"]["throughput"]["method"] for one in found["records"])
+
+
+def test_a_run_is_refused_where_back_tests_were_wrong_manyfold_or_figures_are_unknown(run: Path, capsys: Out) -> None:
+    for device, told in (("nvidia-rtx-pro-6000", "to any use"), ("nvidia-p100", "`nvidia-p100` cannot be projected")):
+        assert invoke(["project", "--run", str(run), "--device", device]) == 2
+        assert told in capsys.readouterr().err
+
+
+def _cpu(name: str) -> DeviceProfile:
+    return next(profile for profile in load_profiles("cpu") if profile.name == name)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "gpus"),
+    [("intel-xeon-ice-lake", ()), ("amd-epyc-milan", ("NVIDIA H100 80GB HBM3",)), ("amd-epyc-milan", ("Tesla T4",))],
+)
+def test_a_machine_with_a_device_that_published_results_can_be_projected_from(cpu: str, gpus: tuple[str, ...]) -> None:
+    check_sources(_cpu(cpu), gpus)
+
+
+@pytest.mark.parametrize(("cpu", "gpus"), [("amd-epyc-milan", ()), ("generic-x86", ("Some card",))])
+def test_any_other_machine_is_refused_before_it_measures(cpu: str, gpus: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match="cannot be projected to other devices") as caught:
+        check_sources(_cpu(cpu), gpus)
+    assert all(name in caught.value.cause for name in gpus)
+    assert "--run" in caught.value.hint
+
+
+def test_run_refuses_a_device_without_a_profile_before_it_measures(capsys: Out) -> None:
+    assert invoke(["run", "--projected", "nvidia-l44", "--dry-run"]) == 2
+    assert "unknown device `nvidia-l44`" in capsys.readouterr().err

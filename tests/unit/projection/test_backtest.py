@@ -75,6 +75,7 @@ def test_what_is_hidden_is_hidden_in_every_accuracy_target(frozen: Table) -> Non
 
 def test_a_pair_knows_one_other_device(frozen: Table) -> None:
     trials = pairs(frozen)
+    assert {trial.support.own for trial in trials} == set(Own)
     assert all(trial.anchor and trial.anchor != trial.device for trial in trials)
     assert len({(trial.device, trial.anchor) for trial in trials}) > 100
 

@@ -132,7 +132,18 @@ def test_support_says_what_is_known_of_the_device_and_of_its_relatives() -> None
 
     asked = point("a", "bert-99")
     assert support(asked, [point("a", "bert-99.9"), point("b", "bert-99")]) == Support(Own.MODEL, Kin.CHIP, False)
-    assert support(asked, [point("a", "rnnt"), point("c", "bert-99")]) == Support(Own.FEW, Kin.ARCHITECTURE, False)
+    shared = [point("a", "rnnt"), point("c", "bert-99"), point("c", "rnnt")]
+    assert support(asked, shared) == Support(Own.FEW, Kin.ARCHITECTURE, False)
     assert support(asked, [point("far", "bert-99.9")]) == Support(Own.NOTHING, Kin.NONE, False)
     streamed = point("a", "rnnt", Scenario.SINGLE_STREAM)
-    assert support(asked, [streamed, point("far", "bert-99")]).own is Own.NOTHING
+    assert support(asked, [streamed, *shared[1:]]).own is Own.NOTHING
+
+
+def test_results_that_no_device_of_the_asked_model_shares_are_no_support() -> None:
+    def point(device: str, name: str, *, sized: bool = True) -> Point:
+        return Point(device, _column(name), _traits(device, sized=sized), "int8")
+
+    apart = [point("a", "gptj-99"), point("far", "gptj-99"), point("b", "bert-99"), point("b", "rnnt")]
+    assert support(point("a", "bert-99"), apart) == Support(Own.NOTHING, Kin.CHIP, False)
+    blind = [point("a", "gptj-99"), point("b", "bert-99", sized=False)]
+    assert support(point("a", "bert-99"), blind) == Support(Own.NOTHING, Kin.NONE, False)

@@ -10,7 +10,14 @@ from leptonbench.projection.backtest import Claim
 from leptonbench.projection.fit import START
 from leptonbench.projection.model import Traits
 from leptonbench.projection.results import Column, Observation, Submission
-from leptonbench.projection.support import check_benchmark, check_claim, check_column, check_precision, check_size
+from leptonbench.projection.support import (
+    check_benchmark,
+    check_claim,
+    check_column,
+    check_peak,
+    check_precision,
+    check_size,
+)
 from leptonbench.schema import AcceleratorSpec, Scenario
 
 RESNET = Column("resnet50", Scenario.OFFLINE)
@@ -108,3 +115,10 @@ def test_an_error_that_spans_slow_and_fast_cards_alike_is_refused() -> None:
     assert "69 times" in caught.value.cause
     narrow = claim.model_copy(update={"factor": 2.0})
     assert check_claim(stands, [narrow], "small", RESNET) is narrow
+
+
+def test_a_rate_beyond_the_peak_is_refused() -> None:
+    check_peak(0.9, "small", RESNET, "int8")
+    with pytest.raises(UsageError, match="cannot be projected") as caught:
+        check_peak(1.7, "small", RESNET, "int8")
+    assert "1.7 times its int8 peak" in caught.value.cause
