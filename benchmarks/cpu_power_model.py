@@ -126,8 +126,8 @@ def page(errors: dict[str, Error], cpus: int) -> str:
     within, by_cpu = next(iter(errors.values()))[-2:]
     return (
         f"Wall power of {servers} published servers with {cpus} CPUs at eleven loads. Every result of the CPU that is\n"
-        f"predicted is left out. Within the stated {LIKE_BAND:.0%} band lie {within:.0%} of the servers, and {by_cpu:.0%} "
-        "with\nevery CPU counted once.\n\n" + head + "\n".join(rows) + "\n"
+        f"predicted is left out. Within the stated {LIKE_BAND:.0%} band lie {within:.0%} of the servers, and "
+        f"{by_cpu:.0%} with\nevery CPU counted once.\n\n" + head + "\n".join(rows) + "\n"
     )
 
 
