@@ -88,7 +88,7 @@ def _variants() -> Rows:
 def _backends() -> Rows:
     from leptonbench.backends import BACKENDS, device_kind
 
-    return [{"name": name, "runs on": device_kind(name)} for name in BACKENDS.names()]
+    return [{"name": name, "device": device_kind(name)} for name in BACKENDS.names()]
 
 
 def _devices() -> Rows:
