@@ -93,7 +93,11 @@ def judge(results: Sequence[PublishedServer], predict: Predict, known: Sequence[
         predict: Given a server and the results of other CPUs.
         known: Loads whose watts the method knows.
     """
-    every, idle, full, energy, shares = [], [], [], [], []
+    every: list[float] = []
+    idle: list[float] = []
+    full: list[float] = []
+    energy: list[float] = []
+    shares: list[float] = []
     scored = [index for index, load in enumerate(_LOADS) if load not in known]
     for cpu in sorted({result.cpu for result in results}):
         others = [result for result in results if result.cpu != cpu]
@@ -109,8 +113,16 @@ def judge(results: Sequence[PublishedServer], predict: Predict, known: Sequence[
     sizes = sorted(map(abs, energy))
     within = sum(size <= LIKE_BAND for size in sizes) / len(sizes)
     p90 = sizes[int(0.9 * (len(sizes) - 1))]
-    means = (statistics.mean(part) for part in (every, idle, full))
-    return Error(*means, p90, statistics.mean(energy), len(sizes), within, statistics.mean(shares))
+    return Error(
+        mean=statistics.mean(every),
+        idle=statistics.mean(idle),
+        full=statistics.mean(full),
+        energy_p90=p90,
+        bias=statistics.mean(energy),
+        servers=len(sizes),
+        within=within,
+        within_by_cpu=statistics.mean(shares),
+    )
 
 
 def page(errors: dict[str, Error], cpus: int) -> str:
@@ -126,8 +138,8 @@ def page(errors: dict[str, Error], cpus: int) -> str:
     within, by_cpu = next(iter(errors.values()))[-2:]
     return (
         f"Wall power of {servers} published servers with {cpus} CPUs at eleven loads. Every result of the CPU that is\n"
-        f"predicted is left out. Within the stated {LIKE_BAND:.0%} band lie {within:.0%} of the servers, and {by_cpu:.0%} with every\n"
-        "CPU counted once.\n\n" + head + "\n".join(rows) + "\n"
+        f"predicted is left out. Within the stated {LIKE_BAND:.0%} band lie {within:.0%} of the servers, and "
+        f"{by_cpu:.0%} with\nevery CPU counted once.\n\n" + head + "\n".join(rows) + "\n"
     )
 
 

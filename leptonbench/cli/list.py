@@ -88,7 +88,7 @@ def _variants() -> Rows:
 def _backends() -> Rows:
     from leptonbench.backends import backend_names, device_kind
 
-    return [{"name": name, "runs on": device_kind(name)} for name in backend_names()]
+    return [{"name": name, "device": device_kind(name)} for name in backend_names()]
 
 
 def _devices() -> Rows:

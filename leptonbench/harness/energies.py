@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from leptonbench.meters.wall import SUPPLY
 from leptonbench.schema import METRICS, Boundary, EnergyReading, Provenance, Quantity, RoundRecord, weakest
 from leptonbench.stats.summary import round_interval
 
@@ -68,6 +69,24 @@ def _at_the_wall(readings: Sequence[tuple[EnergyReading, float]]) -> Quantity:
     if first is None or len(shares) < len(readings):
         return Quantity.null("J", "nothing tells what the rest of the server draws: its profile has no power figures")
     return _over_rounds(shares, method=f"{first.method}; {_BAND}", boundary=Boundary.WALL)
+
+
+def board_at_the_wall(energy: Quantity) -> Quantity:
+    """Return an embedded board's joules at the wall: through its own power supply, with no host around it."""
+    if energy.value is None or energy.provenance is None:
+        return Quantity.null("J", energy.why_null or "the board's energy is not known")
+    low = energy.value if energy.low is None else energy.low
+    high = energy.value if energy.high is None else energy.high
+    return energy.model_copy(
+        update={
+            "value": energy.value / SUPPLY.middle,
+            "low": low / SUPPLY.high,
+            "high": high / SUPPLY.low,
+            "boundary": Boundary.WALL,
+            "provenance": weakest((energy.provenance, Provenance.PROJECTED)),
+            "method": f"{energy.method}; / {SUPPLY.middle:g} for the board's power supply",
+        }
+    )
 
 
 def _over_rounds(shares: Sequence[_Share], *, method: str, boundary: Boundary) -> Quantity:

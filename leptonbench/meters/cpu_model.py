@@ -120,7 +120,8 @@ class CpuModelMeter:
         self._low = Watts(idle_low_w, max(idle_low_w, full_low_w))
         self._high = Watts(idle_high_w, max(idle_high_w, full_high_w))
         self._middle = Watts(profile.power.idle_w.value, profile.power.full_w.value)
-        self._name = profile.title.get("en", profile.name)
+        # Power that is not the profile's own says where it is from.
+        self._name = profile.power.shape_source if profile.power.band else profile.title.get("en", profile.name)
         self._clocks = clocks
         self._began: CpuTimes | None = None
 

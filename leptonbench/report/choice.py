@@ -33,7 +33,7 @@ _SINGLE, _MULTI, _SERVER, _OFFLINE = (
     Scenario.SERVER,
     Scenario.OFFLINE,
 )
-ENERGY = "energy_per_inference"
+ENERGY, WALL_ENERGY = "energy_per_inference", "wall_energy_per_inference"
 RULES = (
     Rule(Question.FASTEST, "latency_p50", (_SINGLE, _MULTI, _SERVER, _OFFLINE), needs_target=False),
     Rule(Question.CHEAPEST, "cost_per_million", (_SERVER, _SINGLE, _MULTI, _OFFLINE), needs_target=True),
@@ -73,11 +73,14 @@ def metric_of(record: CellRecord, tag: str) -> Quantity | None:
 
 
 def comparable(tag: str, records: Sequence[CellRecord]) -> str:
-    """Return the metric by which cells are compared: where joules have several boundaries, those at the wall."""
-    if tag != ENERGY:
+    """Return the metric by which cells are compared: where joules have several boundaries, those at the wall.
+
+    Runs from before there were such have one boundary each.
+    """
+    if tag != ENERGY or not any(metric_of(record, WALL_ENERGY) for record in records):
         return tag
     boundaries = {found.boundary for record in records if (found := metric_of(record, ENERGY)) is not None}
-    return "wall_energy_per_inference" if len(boundaries) > 1 else tag
+    return WALL_ENERGY if len(boundaries) > 1 else tag
 
 
 def _worth(record: CellRecord, tag: str) -> float:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from leptonbench.harness.energies import energies
-from leptonbench.schema import Boundary, EnergyReading, Provenance, RoundRecord, Status, WallEnergy
+from leptonbench.harness.energies import board_at_the_wall, energies
+from leptonbench.schema import Boundary, EnergyReading, Provenance, Quantity, RoundRecord, Status, WallEnergy
 
 
 def _round(index: int, energy_j: float, *, idle_j: float | None = 4.0, wall_j: float | None = 30.0) -> RoundRecord:
@@ -65,3 +65,11 @@ def test_what_cannot_be_told_is_absent_with_its_reason(rounds, tag, why):
     found = energies(rounds)[tag]
     assert found.value is None
     assert why in str(found.why_null)
+
+
+def test_a_board_is_at_the_wall_through_its_own_supply():
+    board = Quantity(value=0.94, unit="J", low=0.5, high=1.8, provenance="simulated", boundary="board", method="events")
+    wall = board_at_the_wall(board)
+    assert (wall.value, wall.low, wall.high) == (pytest.approx(1.0), pytest.approx(0.5 / 0.96), pytest.approx(2.0))
+    assert (wall.boundary, wall.provenance) == (Boundary.WALL, Provenance.PROJECTED)
+    assert board_at_the_wall(Quantity.null("J", "no idle power")).why_null == "no idle power"

@@ -118,6 +118,7 @@ def test_a_calibrated_machine_has_a_narrower_band(given):
     assert reading.high_j / reading.energy_j == pytest.approx(1.15, rel=1e-3)
     assert reading.provenance is Provenance.PROJECTED
     assert reading.wall is not None and reading.wall.energy_j == reading.energy_j
+    assert "4 points metered by the user" in reading.method
 
 
 @pytest.mark.parametrize("number", [0, 1])
