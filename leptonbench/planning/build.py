@@ -130,7 +130,7 @@ def _row(cell: Served, sizing: Sizing, found: list[Option], absent: list[PlanAbs
         quality=record.metrics.get("quality") or Quantity.null("1", "no quality was measured"),
         choices=tuple(option.choice for option in found),
         absent=tuple(absent),
-        method=f"{cell.service.method}; {sizing.method}",
+        method=sizing.method,
         notes=(*cell.notes, *sizing.notes),
     )
 

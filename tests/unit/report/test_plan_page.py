@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from leptonbench.planning import build_plan
 from leptonbench.report.i18n import load_messages
 from leptonbench.report.plan_page import render_plan, write_plan
 from leptonbench.report.plan_view import build_plan_view, plan_translator
 from leptonbench.schema.plan import PlanDocument
-from tests.plan_factory import card, request, write_run
+from tests.plan_factory import card, planned, request, write_run
 from tests.report_page import parse
 
 PLACEHOLDER = re.compile(r"{(\w+)}")
@@ -21,7 +20,7 @@ PLACEHOLDER = re.compile(r"{(\w+)}")
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> PlanDocument:
-    return build_plan(write_run(tmp_path_factory.mktemp("page") / "run"), request())
+    return planned(write_run(tmp_path_factory.mktemp("page") / "run"), request())
 
 
 def test_both_catalogues_have_the_same_keys_and_placeholders() -> None:
@@ -83,7 +82,7 @@ def test_the_answer_names_the_first_choice_its_cost_and_its_rivals(plan: PlanDoc
 def test_a_plan_without_a_price_says_so(tmp_path: Path) -> None:
     from leptonbench.schema.prices import Terms
 
-    plan = build_plan(write_run(tmp_path / "run", [card()]), request(terms=(Terms.OWNED,)))
+    plan = planned(write_run(tmp_path / "run", [card()]), request(terms=(Terms.OWNED,)))
     assert not plan.ranking
     view = build_plan_view(plan, plan_translator("en"))
     assert "nothing is ranked" in view.answer[0]
