@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 SUITE ?= manufacturing
-BENCHMARKS := cli_start null_system bias benchmark_app int8_speedup parent_overhead fpga_core_speed suite_time
+BENCHMARKS := cli_start null_system bias benchmark_app int8_speedup parent_overhead fpga_core_speed \
+	capacity_speed capacity_validation suite_time
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint bench clean

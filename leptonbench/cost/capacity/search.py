@@ -20,8 +20,9 @@ IDLE_LOAD = 0.01  # where units are so idle, more of them change nothing
 _LATE = 100  # queries beyond the percentile in a whole run
 _RELAXATIONS = 10  # that a run spans at least
 _FILLINGS = 50  # queries a run has at least for each that is in service at once
-FINE, ROUGH = 0.05, 0.1  # precision of what a plan states, and of what bounds it
+FINE, ROUGH = 0.05, 0.15  # precision of what a plan states, and of what bounds it
 _SHORTEST, _LONG, _LONGEST = 10_000, 200_000, 2_000_000  # whole runs; a run that is doubled ends at the second
+_ROUGHER = 4  # times as short are the longest runs of what only bounds a plan
 _FIRST_STEP = 256  # share of the guess that the first step away from it is
 _GLANCE, _GLANCES = 5_000, 4  # queries of a first look at least, and how many looks make a whole run
 
@@ -184,7 +185,7 @@ class Search:
         queries = whole
         while True:
             found, narrow = self._run(units, queries)
-            if narrow or 2 * queries > max(whole, _LONG):
+            if narrow or 2 * queries > max(whole, _LONG if self.within <= FINE else _LONG // _ROUGHER):
                 return found, Effort.FIGURE
             if effort < Effort.FIGURE and _is_clear(found, target_s):
                 return found, Effort.VERDICT
