@@ -12,6 +12,7 @@ from leptonbench.report.naming import Namer
 from leptonbench.report.numbers import NO_VALUE, Figure, Scale, figure, write
 from leptonbench.schema import Provenance, Quantity
 from leptonbench.schema.plan import AtVolume, Flip, PlanChoice, PlanDocument, PlanRow, Ranked
+from leptonbench.schema.prices import Terms
 
 _SCALES = {"percent": Scale(0.01, "%"), "count": Scale(1, "", 0), "own": None}
 _FLIPS = 5  # sentences; further figures would have to change more
@@ -44,6 +45,20 @@ class PlanLine(NamedTuple):
     choice: PlanChoice
 
 
+class Unpriced(NamedTuple):
+    """Why cells cannot be had on some terms.
+
+    Attributes:
+        why: In the plan's own words.
+        terms: On which.
+        cells: Names, with the units that they would need.
+    """
+
+    why: str
+    terms: Terms
+    cells: tuple[str, ...]
+
+
 class PlanView(NamedTuple):
     """A plan ready to be shown.
 
@@ -52,6 +67,7 @@ class PlanView(NamedTuple):
         answer: Sentences: the first choice, who ties with it, who is next.
         flips: Sentences: what would have to change.
         lines: Feasible cells by choice, the cheapest first.
+        unpriced: Why a feasible cell has no price on some terms, each reason once, with terms and cells.
         unfit: Cells that are infeasible or not eligible, with their names.
         volumes: The cheapest choice at other volumes, with its name.
         ranking: Places with their names.
@@ -62,6 +78,7 @@ class PlanView(NamedTuple):
     answer: tuple[Markup, ...]
     flips: tuple[Markup, ...]
     lines: tuple[PlanLine, ...]
+    unpriced: tuple[Unpriced, ...]
     unfit: tuple[tuple[str, PlanRow], ...]
     volumes: tuple[tuple[AtVolume, Markup], ...]
     ranking: tuple[tuple[Ranked, Markup], ...]
@@ -129,10 +146,20 @@ def build_plan_view(document: PlanDocument, translate: Translator) -> PlanView:
         answer=tuple(_answer(document, names, translate)),
         flips=tuple(_flips(document, names, translate)),
         lines=tuple(lines),
+        unpriced=_unpriced(feasible, names),
         unfit=tuple((names.cell(row.cell.key), row) for row in document.rows if row.reason is not None),
         volumes=tuple((one, names.choice(one.cell, one.terms.value)) for one in document.by_volume),
         ranking=tuple((place, names.choice(place.cell, place.terms.value)) for place in document.ranking),
     )
+
+
+def _unpriced(feasible: Sequence[PlanRow], names: Names) -> tuple[Unpriced, ...]:
+    found: dict[tuple[str, Terms], list[str]] = {}
+    for row in feasible:
+        need = as_figure(row.required, "count").text
+        for absence in row.absent:
+            found.setdefault((absence.why, absence.terms), []).append(f"{names.cell(row.cell.key)} ({need})")
+    return tuple(Unpriced(why, terms, tuple(cells)) for (why, terms), cells in found.items())
 
 
 def _asked(document: PlanDocument, translate: Translator) -> Markup:
@@ -219,8 +246,3 @@ def with_unit(value: float, unit: str) -> str:
     """Write an input figure with three digits in its own unit."""
     text = f"{value:,.3g}" if abs(value) < 1e3 else f"{value:,.0f}"
     return text if unit == "1" else f"{text}\u00a0{unit}"
-
-
-def ranked_rows(document: PlanDocument, count: int) -> Sequence[Ranked]:
-    """Return the first places."""
-    return document.ranking[:count]

@@ -89,6 +89,17 @@ def test_a_plan_without_a_price_says_so(tmp_path: Path) -> None:
     assert "<svg" in render_plan(plan)
 
 
+def test_a_feasible_cell_without_any_price_is_still_shown(tmp_path: Path) -> None:
+    unknown = card()
+    unknown = unknown.model_copy(update={"cell": unknown.cell.model_copy(update={"device": "nvidia-nowhere"})})
+    plan = planned(write_run(tmp_path / "run", [card(), unknown]), request())
+    view = build_plan_view(plan, plan_translator("en"))
+    lost = [one for one in view.unpriced if "nvidia-nowhere" in one.why]
+    assert {one.terms.value for one in lost} == {"on-demand", "reserved", "spot", "owned"}
+    page = render_plan(plan)
+    assert "no profile of `nvidia-nowhere` is known" in page
+
+
 def test_the_page_is_written_whole(plan: PlanDocument, tmp_path: Path) -> None:
     out = write_plan(plan, out=tmp_path / "deep" / "plan.html", lang="zh")
     assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
