@@ -99,7 +99,7 @@ class Names:
 
     def choice(self, key: str, terms: str) -> Markup:
         """Name one cell on one kind of terms."""
-        return self._translate("answer.named", cell=self.cell(key), terms=self._translate(f"terms.{terms}"))
+        return self._translate("outcome.named", cell=self.cell(key), terms=self._translate(f"terms.{terms}"))
 
 
 def percent(value: float) -> str:
@@ -186,27 +186,27 @@ def _rate(per_s: float) -> str:
 
 def _answer(document: PlanDocument, names: Names, translate: Translator) -> list[Markup]:
     if not document.ranking:
-        return [translate("answer.none")]
+        return [translate("outcome.none")]
     first, *others = document.ranking
     sentences = [_best(document, first, names, translate)]
     tied = [names.choice(place.cell, place.terms.value) for place in others if place.tied]
-    sentences.append(translate("answer.tied", names=translate.join(tied)) if tied else translate("answer.clear"))
+    sentences.append(translate("outcome.tied", names=translate.join(tied)) if tied else translate("outcome.clear"))
     clear = next((place for place in others if not place.tied), None)
     if clear is not None:
         more = (clear.usd_horizon.value or 0.0) / (first.usd_horizon.value or 1.0) - 1
         name = names.choice(clear.cell, clear.terms.value)
-        sentences.append(translate("answer.next", name=name, usd=money(clear.usd_horizon), more=percent(more)))
+        sentences.append(translate("outcome.next", name=name, usd=money(clear.usd_horizon), more=percent(more)))
     return sentences
 
 
 def _best(document: PlanDocument, first: Ranked, names: Names, translate: Translator) -> Markup:
     row = next(row for row in document.rows if row.cell.key == first.cell)
     choice = next(choice for choice in row.choices if choice.terms is first.terms)
-    units = translate.count("answer.units", choice.units)
+    units = translate.count("outcome.units", choice.units)
     if choice.nodes != choice.units:
-        units = translate("answer.nodes", units=units, n=choice.nodes)
+        units = translate("outcome.nodes", units=units, n=choice.nodes)
     return translate(
-        "answer.best",
+        "outcome.best",
         years=f"{document.horizon_years:g}",
         cell=names.cell(first.cell),
         terms=translate(f"terms.{first.terms.value}"),

@@ -28,12 +28,13 @@ def test_both_catalogues_have_the_same_keys_and_placeholders() -> None:
     assert set(english) == set(chinese)
     for key, message in english.items():
         assert set(PLACEHOLDER.findall(message)) == set(PLACEHOLDER.findall(chinese[key])), key
-        assert re.search("[\u4e00-\u9fff]", chinese[key]), key
+        assert re.search("[\u4e00-\u9fff]", chinese[key]) or not re.search("[A-Za-z]", PLACEHOLDER.sub("", message)), (
+            key
+        )
 
 
 def test_no_key_hides_one_of_the_report() -> None:
-    shared = set(load_messages("en")) & set(load_messages("en", "plan"))
-    assert shared <= {"page.title", "cells.heading"}
+    assert not set(load_messages("en")) & set(load_messages("en", "plan"))
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
