@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 SUITE ?= manufacturing
-BENCHMARKS := cli_start null_system bias benchmark_app int8_speedup parent_overhead fpga_core_speed fpga_networks projection_backtest cpu_power_model fpga_scoreboard suite_time
+BENCHMARKS := cli_start null_system bias benchmark_app int8_speedup parent_overhead fpga_core_speed fpga_networks \
+	fpga_scoreboard projection_backtest cpu_power_model capacity_speed capacity_validation suite_time
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint gate bench clean

@@ -17,7 +17,7 @@ from leptonbench.schema import Provenance
 Floats = NDArray[np.float64]
 ENGINES = (1, 4, 16)
 LOADS = (0.5, 0.7, 0.85, 0.95)
-QUERIES = 2_000_000
+QUERIES = 1_000_000
 _POOL = 20_000
 _STATES = 1500
 

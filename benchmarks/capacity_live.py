@@ -104,10 +104,11 @@ def measure(*, rounds: int, duration_s: float, model: str | None = None, seed: i
 def predict(model: ServiceModel, run: Observed, rng: np.random.Generator) -> Predicted:
     """Simulate runs of the same length from an empty queue, each with service times drawn anew."""
     found = []
-    for sample in resample(model, rng, _REPLAYS):
+    samples = resample(model, rng, _REPLAYS)
+    for index in range(_REPLAYS):
         arrivals_s = np.cumsum(rng.exponential(1.0 / run.rate_per_s, size=run.queries))
         latency_s, _ = simulate(
-            lay_out(sample.pools_s, model.max_batch),
+            lay_out(samples.one(index), model.max_batch),
             arrivals_s,
             rng.random(run.queries),
             engines=model.instances,

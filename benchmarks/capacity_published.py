@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.common import ROOT
 from leptonbench.cost.capacity import Routing, ServiceModel, Target
-from leptonbench.cost.capacity.search import Search
+from leptonbench.cost.capacity.search import FINE, Search
 from leptonbench.schema import Provenance
 
 TABLE = ROOT / "hardware_profiles" / "published" / "mlperf_published.csv"
@@ -106,7 +106,7 @@ def sustained(alone_s: float, throughput_per_s: float, engines: int, limit_s: fl
 
 def _highest_rate(model: ServiceModel, target: Target) -> float:
     pools_s = model.pooled()
-    base = Search(model, pools_s, 1.0, target, Routing.SHARED, None, (0,))
+    base = Search(model, pools_s, 1.0, target, Routing.SHARED, None, (0,), FINE)
     low, high = 0.0, 0.995 * base.capacity_per_s
     if base.at(high).look(1).meets:
         return high

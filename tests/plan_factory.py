@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
 from leptonbench import catalog
-from leptonbench.cost.capacity import Target
+from leptonbench.cost.capacity import Arrivals, ServiceModel, Sizing, Target, size
 from leptonbench.cost.demand import parse_demand
-from leptonbench.planning import PlanRequest
+from leptonbench.planning import PlanRequest, build_plan
 from leptonbench.schema import (
     CellRecord,
     DeviceProfile,
@@ -24,6 +25,7 @@ from leptonbench.schema import (
     Scenario,
     Status,
 )
+from leptonbench.schema.plan import PlanDocument
 from leptonbench.store import RunStore
 from tests.report_factory import make_manifest, ok_record
 
@@ -129,3 +131,23 @@ def request(**changes: Any) -> PlanRequest:
         "spare_nodes": 1,
     }
     return PlanRequest(**fields | changes)
+
+
+_SIZES: dict[tuple[object, ...], Sizing] = {}
+
+
+def remembered(service: ServiceModel, arrivals: Arrivals, target: Target, *, seed: int = 0) -> Sizing:
+    """Size as `size` does, once a session for equal inputs: it is deterministic and most of a plan's time."""
+    rounds = tuple((size, times.tobytes()) for one in service.rounds for size, times in sorted(one.items()))
+    settings = (service.provenance, service.method, service.instances, service.max_batch, service.max_wait_s)
+    band = (service.scale_low, service.scale_high)
+    key = (rounds, settings, band, arrivals.rates_per_s, target, seed)
+    if key not in _SIZES:
+        _SIZES[key] = size(service, arrivals, target, seed=seed)
+    return _SIZES[key]
+
+
+def planned(store: RunStore, question: PlanRequest) -> PlanDocument:
+    """Build a plan, sizing nothing twice."""
+    with patch("leptonbench.planning.build.size", remembered):
+        return build_plan(store, question)

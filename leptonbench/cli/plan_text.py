@@ -27,6 +27,7 @@ def show_document(document: PlanDocument) -> None:
         console.out(f"  {plain_text(sentence)}")
     for one, name in view.volumes:
         console.out(f"  at {one.factor:g} times the demand: {plain_text(name)}, {_text(one.usd_horizon)}")
+    _show_unpriced(view)
     _show_unfit(view)
     assumed = sum(row.assumed for row in document.assumptions)
     console.say(
@@ -88,6 +89,19 @@ def _text(quantity: Quantity, kind: str = "own") -> str:
     span = f" [{shown.low_text}, {shown.high_text}]" if shown.span else ""
     mark = "" if quantity.provenance is Provenance.MEASURED else f" ({quantity.provenance})"
     return f"{shown.text}{unit}{span}" + (mark if quantity.unit == "USD" else "")
+
+
+def _show_unpriced(view: PlanView) -> None:
+    """Name the feasible cells that have no price at all; --json and --out have the reason of each kind of terms."""
+    priced = {line.row.cell.key for line in view.lines}
+    bare = [row for row in view.document.rows if row.reason is None and row.cell.key not in priced]
+    if not bare:
+        return
+    console.out()
+    console.out("feasible, and without any price")
+    for row in bare:
+        whys = "; ".join(dict.fromkeys(absence.why for absence in row.absent))
+        console.out(f"  {row.cell.key}: {_text(row.required, 'count')} units; {whys}")
 
 
 def _show_unfit(view: PlanView) -> None:

@@ -50,8 +50,8 @@ def build_plan(store: RunStore, request: PlanRequest) -> PlanDocument:
             the target at any number of units.
     """
     manifest = store.manifest
-    devices = [known_as(device) for device in manifest.devices]
-    market = load_market(devices, region=request.region, hosting=request.hosting, prices=request.prices)
+    manifest = manifest.model_copy(update={"devices": tuple(known_as(device) for device in manifest.devices)})
+    market = load_market(manifest.devices, region=request.region, hosting=request.hosting, prices=request.prices)
     cells = read_cells(
         store, request.workload, percentile=request.target.percentile, with_processing=request.with_processing
     )
@@ -88,8 +88,7 @@ def _plan_cell(cell: Served | Unfit, manifest: RunManifest, market: Market, requ
         reason = Reason(code="infeasible", message=sizing.why_infeasible or "no number of units is enough", hint=hint)
         return _Planned(_empty_row(record, reason), None, [])
     cores = manifest.fingerprint.identity.logical_cores
-    device = device_of(manifest, record)
-    unit = Unit(cell, known_as(device) if device else None, min(record.cell.threads * record.cell.instances, cores))
+    unit = Unit(cell, device_of(manifest, record), min(record.cell.threads * record.cell.instances, cores))
     found, absent = options(unit, sizing, market, request)
     return _Planned(_row(cell, sizing, found, absent), unit, found)
 
@@ -130,7 +129,7 @@ def _row(cell: Served, sizing: Sizing, found: list[Option], absent: list[PlanAbs
         quality=record.metrics.get("quality") or Quantity.null("1", "no quality was measured"),
         choices=tuple(option.choice for option in found),
         absent=tuple(absent),
-        method=f"{cell.service.method}; {sizing.method}",
+        method=sizing.method,
         notes=(*cell.notes, *sizing.notes),
     )
 

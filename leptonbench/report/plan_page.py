@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from leptonbench._version import __version__
 from leptonbench.report import render
+from leptonbench.report.fragments import badge
 from leptonbench.report.i18n import HTML_LANG, Translator
 from leptonbench.report.plan_charts import Bar, bars_svg, week_svg
 from leptonbench.report.plan_view import PlanView, as_figure, build_plan_view, money, plan_translator, with_unit
@@ -48,7 +49,7 @@ def render_plan(document: PlanDocument, *, lang: str = "en") -> str:
             money=money,
             with_unit=with_unit,
             version=__version__,
-            badge=lambda kind: render.fragments.badge(translate, kind),
+            badge=lambda kind: badge(translate, kind),
             lang=lang,
         )
     )

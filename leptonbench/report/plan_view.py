@@ -12,6 +12,7 @@ from leptonbench.report.naming import Namer
 from leptonbench.report.numbers import NO_VALUE, Figure, Scale, figure, write
 from leptonbench.schema import Provenance, Quantity
 from leptonbench.schema.plan import AtVolume, Flip, PlanChoice, PlanDocument, PlanRow, Ranked
+from leptonbench.schema.prices import Terms
 
 _SCALES = {"percent": Scale(0.01, "%"), "count": Scale(1, "", 0), "own": None}
 _FLIPS = 5  # sentences; further figures would have to change more
@@ -44,6 +45,20 @@ class PlanLine(NamedTuple):
     choice: PlanChoice
 
 
+class Unpriced(NamedTuple):
+    """Why cells cannot be had on some terms.
+
+    Attributes:
+        why: In the plan's own words.
+        terms: On which.
+        cells: Names, with the units that they would need.
+    """
+
+    why: str
+    terms: Terms
+    cells: tuple[str, ...]
+
+
 class PlanView(NamedTuple):
     """A plan ready to be shown.
 
@@ -52,6 +67,7 @@ class PlanView(NamedTuple):
         answer: Sentences: the first choice, who ties with it, who is next.
         flips: Sentences: what would have to change.
         lines: Feasible cells by choice, the cheapest first.
+        unpriced: Why a feasible cell has no price on some terms, each reason once, with terms and cells.
         unfit: Cells that are infeasible or not eligible, with their names.
         volumes: The cheapest choice at other volumes, with its name.
         ranking: Places with their names.
@@ -62,6 +78,7 @@ class PlanView(NamedTuple):
     answer: tuple[Markup, ...]
     flips: tuple[Markup, ...]
     lines: tuple[PlanLine, ...]
+    unpriced: tuple[Unpriced, ...]
     unfit: tuple[tuple[str, PlanRow], ...]
     volumes: tuple[tuple[AtVolume, Markup], ...]
     ranking: tuple[tuple[Ranked, Markup], ...]
@@ -82,7 +99,7 @@ class Names:
 
     def choice(self, key: str, terms: str) -> Markup:
         """Name one cell on one kind of terms."""
-        return self._translate("answer.named", cell=self.cell(key), terms=self._translate(f"terms.{terms}"))
+        return self._translate("outcome.named", cell=self.cell(key), terms=self._translate(f"terms.{terms}"))
 
 
 def percent(value: float) -> str:
@@ -129,10 +146,20 @@ def build_plan_view(document: PlanDocument, translate: Translator) -> PlanView:
         answer=tuple(_answer(document, names, translate)),
         flips=tuple(_flips(document, names, translate)),
         lines=tuple(lines),
+        unpriced=_unpriced(feasible, names),
         unfit=tuple((names.cell(row.cell.key), row) for row in document.rows if row.reason is not None),
         volumes=tuple((one, names.choice(one.cell, one.terms.value)) for one in document.by_volume),
         ranking=tuple((place, names.choice(place.cell, place.terms.value)) for place in document.ranking),
     )
+
+
+def _unpriced(feasible: Sequence[PlanRow], names: Names) -> tuple[Unpriced, ...]:
+    found: dict[tuple[str, Terms], list[str]] = {}
+    for row in feasible:
+        need = as_figure(row.required, "count").text
+        for absence in row.absent:
+            found.setdefault((absence.why, absence.terms), []).append(f"{names.cell(row.cell.key)} ({need})")
+    return tuple(Unpriced(why, terms, tuple(cells)) for (why, terms), cells in found.items())
 
 
 def _asked(document: PlanDocument, translate: Translator) -> Markup:
@@ -159,27 +186,27 @@ def _rate(per_s: float) -> str:
 
 def _answer(document: PlanDocument, names: Names, translate: Translator) -> list[Markup]:
     if not document.ranking:
-        return [translate("answer.none")]
+        return [translate("outcome.none")]
     first, *others = document.ranking
     sentences = [_best(document, first, names, translate)]
     tied = [names.choice(place.cell, place.terms.value) for place in others if place.tied]
-    sentences.append(translate("answer.tied", names=translate.join(tied)) if tied else translate("answer.clear"))
+    sentences.append(translate("outcome.tied", names=translate.join(tied)) if tied else translate("outcome.clear"))
     clear = next((place for place in others if not place.tied), None)
     if clear is not None:
         more = (clear.usd_horizon.value or 0.0) / (first.usd_horizon.value or 1.0) - 1
         name = names.choice(clear.cell, clear.terms.value)
-        sentences.append(translate("answer.next", name=name, usd=money(clear.usd_horizon), more=percent(more)))
+        sentences.append(translate("outcome.next", name=name, usd=money(clear.usd_horizon), more=percent(more)))
     return sentences
 
 
 def _best(document: PlanDocument, first: Ranked, names: Names, translate: Translator) -> Markup:
     row = next(row for row in document.rows if row.cell.key == first.cell)
     choice = next(choice for choice in row.choices if choice.terms is first.terms)
-    units = translate.count("answer.units", choice.units)
+    units = translate.count("outcome.units", choice.units)
     if choice.nodes != choice.units:
-        units = translate("answer.nodes", units=units, n=choice.nodes)
+        units = translate("outcome.nodes", units=units, n=choice.nodes)
     return translate(
-        "answer.best",
+        "outcome.best",
         years=f"{document.horizon_years:g}",
         cell=names.cell(first.cell),
         terms=translate(f"terms.{first.terms.value}"),
@@ -219,8 +246,3 @@ def with_unit(value: float, unit: str) -> str:
     """Write an input figure with three digits in its own unit."""
     text = f"{value:,.3g}" if abs(value) < 1e3 else f"{value:,.0f}"
     return text if unit == "1" else f"{text}\u00a0{unit}"
-
-
-def ranked_rows(document: PlanDocument, count: int) -> Sequence[Ranked]:
-    """Return the first places."""
-    return document.ranking[:count]

@@ -81,6 +81,31 @@ def mgc_wait(rate_per_s: float, times_s: Floats, *, engines: int, arrival_cv2: f
     return Wait(plain.probability, plain.mean_s * 0.5 * (arrival_cv2 + cv2(times_s)))
 
 
+def mgc_late(rate_per_s: float, draws_s: Floats, *, engines: int, latency_s: float, arrival_cv2: float = 1.0) -> Floats:
+    """Return the share of queries that take longer than `latency_s`, for several draws of service times at once.
+
+    Args:
+        rate_per_s: Arrivals a second.
+        draws_s: Service times in seconds, shape `[draws, n]`.
+        engines: That serve in parallel.
+        latency_s: From arrival to answer.
+        arrival_cv2: As of `mgc_wait`.
+
+    Returns:
+        One share a draw, shape `[draws]`; 1 where the queue is not stable.
+    """
+    mean_s = draws_s.mean(axis=1)
+    load = np.minimum(rate_per_s * mean_s, engines * (1 - 1e-9))
+    blocking = np.ones_like(load)
+    for k in range(1, engines + 1):
+        blocking = load * blocking / (k + load * blocking)
+    waits = blocking / (1 - load / engines * (1 - blocking))
+    mean_wait_s = mean_s / (engines - load) * 0.5 * (arrival_cv2 + draws_s.var(axis=1) / mean_s**2)
+    spare_s = latency_s - draws_s
+    late = np.where(spare_s < 0, 1.0, waits[:, None] * np.exp(-np.maximum(spare_s, 0.0) / mean_wait_s[:, None]))
+    return np.asarray(np.where(rate_per_s * mean_s < engines, late.mean(axis=1), 1.0))
+
+
 def cv2(values: Floats) -> float:
     """Return the squared coefficient of variation: variance over squared mean."""
     return float(values.var() / values.mean() ** 2)

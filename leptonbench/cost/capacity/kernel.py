@@ -76,6 +76,6 @@ def compiled() -> Callable[..., Any]:
     from numba import njit
 
     try:
-        return njit(cache=True, nogil=True)(serve)  # type: ignore[no-any-return]
+        return njit(cache=True, nogil=True)(serve)
     except RuntimeError:  # neither the package's folder nor the user's cache can be written: compile in each process
-        return njit(nogil=True)(serve)  # type: ignore[no-any-return]
+        return njit(nogil=True)(serve)

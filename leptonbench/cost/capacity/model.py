@@ -289,7 +289,8 @@ class Candidate(NamedTuple):
     Attributes:
         units: Serving; spares are not counted.
         latency_s: The target's percentile, with the interval of the simulation's luck alone; `None` where the queue
-            grows without end.
+            grows without end. A run ends as soon as it is clear that the target is missed, before the queue is at its
+            longest, so what misses the target is at least so late.
         utilisation: Fraction of time that an engine is busy.
         meets: Whether the percentile's value is within the target.
     """

@@ -9,14 +9,18 @@ import numpy as np
 
 from leptonbench.cost.capacity.model import Floats, ServiceModel
 
-_MOST_TIMES = 1000  # a size in a drawn sample: its scatter is then far below that between rounds
+_MOST_TIMES = 1000  # a size in a drawn sample: a little more scatter than of more, far less than between rounds
 _NORMAL_95 = 1.959964
 
 
-class Sample(NamedTuple):
-    """Service times in seconds by batch size, drawn from measured ones."""
+class Samples(NamedTuple):
+    """Service times drawn from measured ones: by batch size in seconds, shape `[draws, n]`."""
 
     pools_s: dict[int, Floats]
+
+    def one(self, index: int) -> dict[int, Floats]:
+        """Return the service times of one draw by batch size."""
+        return {size: times[index] for size, times in self.pools_s.items()}
 
 
 def round_effects(service: ServiceModel) -> Floats:
@@ -29,7 +33,7 @@ def round_effects(service: ServiceModel) -> Floats:
     return np.asarray((logs - logs.mean(axis=0)).mean(axis=1))
 
 
-def resample(service: ServiceModel, rng: np.random.Generator, draws: int) -> list[Sample]:
+def resample(service: ServiceModel, rng: np.random.Generator, draws: int) -> Samples:
     """Draw service times so many times.
 
     Each draw has three parts. Times of a size are drawn from those of all rounds, with replacement. All are then
@@ -52,20 +56,10 @@ def resample(service: ServiceModel, rng: np.random.Generator, draws: int) -> lis
     band = rng.standard_normal(draws) / _NORMAL_95
     low, high = math.log(service.scale_low), math.log(service.scale_high)
     factors = factors * np.exp(np.where(band < 0, -band * low, band * high))
-    return [Sample({size: _drawn(times, rng) * factor for size, times in pooled.items()}) for factor in factors]
+    return Samples({size: _drawn(times, rng, draws) * factors[:, None] for size, times in pooled.items()})
 
 
-def _drawn(times_s: Floats, rng: np.random.Generator) -> Floats:
-    """Return times drawn with replacement, sorted; of very many, an even choice of the sorted draw."""
-    if len(times_s) == 1:
-        return times_s
-    drawn = np.sort(times_s[rng.integers(len(times_s), size=len(times_s))])
-    return drawn if len(drawn) <= _MOST_TIMES else thinned(drawn)
-
-
-def thinned(ordered_s: Floats) -> Floats:
-    """Return at most a thousand of sorted times, at even ranks: the same distribution, quicker to work with."""
-    if len(ordered_s) <= _MOST_TIMES:
-        return ordered_s
-    ranks = (np.arange(_MOST_TIMES) + 0.5) / _MOST_TIMES * len(ordered_s)
-    return ordered_s[ranks.astype(np.int64)]
+def _drawn(times_s: Floats, rng: np.random.Generator, draws: int) -> Floats:
+    """Return times drawn with replacement, shape `[draws, n]`."""
+    chosen = rng.integers(len(times_s), size=(draws, min(len(times_s), _MOST_TIMES)))
+    return np.asarray(times_s[chosen])

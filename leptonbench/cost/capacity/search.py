@@ -5,21 +5,33 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from enum import IntEnum
 from functools import cached_property
 
-from leptonbench.cost.capacity.closed import batch_wait, least, mgc_wait
+import numpy as np
+
+from leptonbench.cost.capacity.closed import batch_wait, cv2, least, mgc_late, mgc_wait
 from leptonbench.cost.capacity.model import Candidate, Floats, Routing, ServiceModel, Target
 from leptonbench.cost.capacity.simulation import Draws, Pools, Steady, lay_out, relaxation_queries, steady
 from leptonbench.stats.queueing import capacity_per_s
 
 HIGHEST_LOAD = 0.995  # of capacity: a longer run than the longest would be needed to see the wait above it
 IDLE_LOAD = 0.01  # where units are so idle, more of them change nothing
-_LATE = 200  # queries beyond the percentile in the shortest run
+_LATE = 100  # queries beyond the percentile in a whole run
 _RELAXATIONS = 10  # that a run spans at least
 _FILLINGS = 50  # queries a run has at least for each that is in service at once
-_SHORTEST, _LONGEST = 20_000, 2_000_000
+FINE, ROUGH = 0.05, 0.15  # precision of what a plan states, and of what bounds it
+_SHORTEST, _LONG, _LONGEST = 10_000, 200_000, 2_000_000  # whole runs; a run that is doubled ends at the second
+_ROUGHER = 4  # times as short are the longest runs of what only bounds a plan
 _FIRST_STEP = 256  # share of the guess that the first step away from it is
-_SOUND = 0.02  # half width of the percentile's interval, of its value: no need to look longer
+_GLANCE, _GLANCES = 5_000, 4  # queries of a first look at least, and how many looks make a whole run
+
+
+class Effort(IntEnum):
+    """How long to look: until it is clear whether the target is met, or until the percentile is known well enough."""
+
+    VERDICT = 0
+    FIGURE = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,7 @@ class Search:
         routing: How queries find a unit.
         gaps: Of a trace; `None` is Poisson.
         seed: Of arrivals and draws.
+        within: Half width of the percentile's interval, of its value, at which there is no need to look longer.
     """
 
     service: ServiceModel
@@ -56,7 +69,8 @@ class Search:
     routing: Routing
     gaps: Floats | None
     seed: Sequence[int]
-    _seen: dict[int, Candidate] = field(default_factory=dict)
+    within: float
+    _seen: dict[int, tuple[Candidate, Effort]] = field(default_factory=dict)
     _draws: dict[int, Draws] = field(default_factory=dict)
 
     @cached_property
@@ -80,8 +94,8 @@ class Search:
         return max(self.fewest, math.ceil(self.rate_per_s / (IDLE_LOAD * self.capacity_per_s)))
 
     def at(self, rate_per_s: float) -> Search:
-        """Return a search at another rate with the same luck."""
-        return replace(self, rate_per_s=rate_per_s, _seen={})
+        """Return a coarser search at another rate with the same luck."""
+        return replace(self, rate_per_s=rate_per_s, within=ROUGH, _seen={})
 
     def load(self, units: int) -> float:
         """Return the rate over what so many units finish when queries never run out."""
@@ -100,8 +114,7 @@ class Search:
         group, target_s = self.group(units), self.target.latency_s
         if self.service.max_batch == 1:
             times_s = self.pools_s[min(self.pools_s)]
-            arrival_cv2 = 1.0 if self.gaps is None else float(self.gaps.var() / self.gaps.mean() ** 2)
-            wait = mgc_wait(group.rate_per_s, times_s, engines=group.engines, arrival_cv2=arrival_cv2)
+            wait = mgc_wait(group.rate_per_s, times_s, engines=group.engines, arrival_cv2=self._arrival_cv2)
             return wait.late(times_s, target_s)
         wait, times_s = batch_wait(
             group.rate_per_s,
@@ -112,9 +125,32 @@ class Search:
         )
         return wait.late(times_s, target_s)
 
-    def rank(self, units: int) -> tuple[float, float]:
-        """Return what orders service times by how many units they would need: late queries, then seconds a query."""
-        return self.late(units), 1.0 / self.capacity_per_s
+    def order(self, draws_s: dict[int, Floats], units: int) -> list[int]:
+        """Return the order of several draws of service times by how many units they would need, fewest first.
+
+        Single queries are ordered by the formula's share of late ones on so many units, batches by seconds a query.
+
+        Args:
+            draws_s: By batch size, shape `[draws, n]`.
+            units: That serve.
+        """
+        sizes = sorted(draws_s)
+        if self.service.max_batch > 1:
+            each_s = np.min([draws_s[size].mean(axis=1) / min(size, self.service.max_batch) for size in sizes], axis=0)
+            return [int(index) for index in np.argsort(each_s, kind="stable")]
+        group, times_s = self.group(units), draws_s[sizes[0]]
+        late = mgc_late(
+            group.rate_per_s,
+            times_s,
+            engines=group.engines,
+            latency_s=self.target.latency_s,
+            arrival_cv2=self._arrival_cv2,
+        )
+        return [int(index) for index in np.lexsort((times_s.mean(axis=1), late))]
+
+    @cached_property
+    def _arrival_cv2(self) -> float:
+        return 1.0 if self.gaps is None else cv2(self.gaps)
 
     def guess(self) -> int | None:
         """Return the units that the formula asks for; `None` where no number meets it."""
@@ -123,33 +159,44 @@ class Search:
             return None
         return least(lambda units: units >= most or self.late(units) <= 1 - self.target.percentile, self.fewest)
 
-    def look(self, units: int, *, sound: bool = False) -> Candidate:
-        """Simulate so many units until it is clear whether they meet the target.
+    def look(self, units: int, effort: Effort = Effort.VERDICT) -> Candidate:
+        """Simulate so many units, at least until it is clear whether they meet the target.
 
-        A run is doubled until the interval of the percentile leaves the target out or is narrow.
-
-        Args:
-            units: That serve.
-            sound: Look until the interval is narrow, however clear the answer is.
+        A run begins with an empty queue, which flatters it: a glance can show that the target is missed, and only a
+        whole run, which spans many relaxations, that it is met. It is doubled until the interval of the percentile
+        leaves the target out or is narrow, or the run is as long as one can afford.
         """
         known = self._seen.get(units)
-        if known is not None and not (sound and known.latency_s is not None and not _is_sound(known)):
-            return known
-        stable = units >= self.fewest
-        found = self._simulated(units, sound=sound) if stable else Candidate(units, None, 1.0, False)
+        if known is not None and known[1] >= effort:
+            return known[0]
+        if units < self.fewest:
+            found = Candidate(units, None, 1.0, False), Effort.FIGURE
+        else:
+            found = self._simulated(units, effort)
         self._seen[units] = found
-        return found
+        return found[0]
 
-    def _simulated(self, units: int, *, sound: bool) -> Candidate:
-        queries = self._shortest(units)
+    def _simulated(self, units: int, effort: Effort) -> tuple[Candidate, Effort]:
+        whole, target_s = self._whole(units), self.target.latency_s
+        if effort is Effort.VERDICT and whole >= _GLANCES * _GLANCE:
+            found, _ = self._run(units, whole // _GLANCES)
+            if found.latency_s is not None and found.latency_s.low > target_s:
+                return found, Effort.VERDICT
+        queries = whole
         while True:
-            state = self.state(units, queries)
-            latency_s = state.percentile(self.target.percentile)
-            candidate = Candidate(units, latency_s, state.utilisation, latency_s.value <= self.target.latency_s)
-            clear = not latency_s.low <= self.target.latency_s <= (latency_s.high or math.inf)
-            if _is_sound(candidate) or (clear and not sound) or 2 * queries > _LONGEST:
-                return candidate
+            found, narrow = self._run(units, queries)
+            if narrow or 2 * queries > max(whole, _LONG if self.within <= FINE else _LONG // _ROUGHER):
+                return found, Effort.FIGURE
+            if effort < Effort.FIGURE and _is_clear(found, target_s):
+                return found, Effort.VERDICT
             queries *= 2
+
+    def _run(self, units: int, queries: int) -> tuple[Candidate, bool]:
+        """Return what so many queries show, and whether the percentile's interval is narrow."""
+        state = self.state(units, queries)
+        latency_s = state.percentile(self.target.percentile)
+        narrow = (latency_s.high or math.inf) - latency_s.low <= 2 * self.within * latency_s.value
+        return Candidate(units, latency_s, state.utilisation, latency_s.value <= self.target.latency_s), narrow
 
     def state(self, units: int, queries: int) -> Steady:
         """Simulate so many queries on so many units."""
@@ -166,13 +213,18 @@ class Search:
             queries=queries,
         )
 
-    def _shortest(self, units: int) -> int:
-        """Return how many queries the shortest run has that can show a steady state and a tail."""
+    @cached_property
+    def _scatter(self) -> float:
+        largest = self.pools_s[next(size for size in sorted(self.pools_s) if size >= self.service.max_batch)]
+        return 0.5 * (self._arrival_cv2 + cv2(largest))
+
+    def _whole(self, units: int) -> int:
+        """Return how many queries a run has that can show a steady state and a tail."""
         in_service = self.group(units).engines * self.service.max_batch
         wanted = max(
             _SHORTEST,
             _LATE / (1 - self.target.percentile),
-            _RELAXATIONS * relaxation_queries(min(self.load(units), HIGHEST_LOAD)),
+            _RELAXATIONS * relaxation_queries(min(self.load(units), HIGHEST_LOAD), self._scatter),
             _FILLINGS * in_service * min(self.load(units) + 0.1, 1.0),
         )
         return min(math.ceil(wanted), _LONGEST)
@@ -191,17 +243,19 @@ class Search:
             if self.look(units).meets:
                 good = units
                 units = max(good - step, bad + 1) if bad < self.fewest else (good + bad) // 2
-            else:
+            elif good is None:
                 bad = units
-                if units == most:
+                # Far from the guess, see first whether there is anything to find.
+                if units == most or (units > 2 * guess and not self.look(most).meets):
                     return None
-                units = min(bad + step, most) if good is None else (good + bad) // 2
+                units = min(bad + step, most)
+            else:
+                bad, units = units, (good + units) // 2
             step *= 2
         return good
 
 
-def _is_sound(candidate: Candidate) -> bool:
+def _is_clear(candidate: Candidate, target_s: float) -> bool:
+    """Return whether the interval of the percentile leaves the target out."""
     latency_s = candidate.latency_s
-    if latency_s is None or latency_s.high is None:
-        return True
-    return latency_s.high - latency_s.low <= 2 * _SOUND * latency_s.value
+    return latency_s is not None and not latency_s.low <= target_s <= (latency_s.high or math.inf)

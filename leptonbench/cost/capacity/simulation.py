@@ -26,6 +26,7 @@ from leptonbench.stats.special import t_critical
 _WARM_UP = 0.1  # of a run: its queries meet a queue that is still filling
 _CHUNKS = 20  # of a run, for the interval: each spans many relaxations
 _CONFIDENCE = 0.95
+_TAIL = 4.0  # shares of late queries whose order is known: the interval's ends are among them
 
 
 class Pools(NamedTuple):
@@ -35,12 +36,12 @@ class Pools(NamedTuple):
         times_s: Of all batch sizes, one after the other, each sorted.
         first: Where the times of a batch of `b` begin, shape `[max_batch + 1]`; a batch between two sizes costs what
             the larger does.
-        count: How many there are.
+        number: How many there are.
     """
 
     times_s: Floats
     first: Ints
-    count: Ints
+    number: Ints
 
     def scaled(self, factor: float) -> Pools:
         """Return the same times, all longer by a factor."""
@@ -123,7 +124,7 @@ def simulate(
         uniforms,
         pools.times_s,
         pools.first,
-        pools.count,
+        pools.number,
         free_s,
         float(max_wait_s),
         latency_s,
@@ -150,17 +151,28 @@ class Steady:
         late queries in each of 20 chunks is, near enough: its standard error, by Student's t, gives the ranks between
         which the percentile lies.
         """
-        ordered = np.sort(self.latency_s)
-        value = _at_rank(ordered, percentile)
+        tail = _Tail(self.latency_s, percentile)
+        value = tail.at(percentile)
         width = len(self.latency_s) // _CHUNKS
         late = (self.latency_s[: width * _CHUNKS].reshape(_CHUNKS, width) > value).mean(axis=1)
         half = t_critical(_CONFIDENCE, _CHUNKS - 1) * float(late.std(ddof=1)) / math.sqrt(_CHUNKS)
-        return Estimate(value, _at_rank(ordered, percentile - half), _at_rank(ordered, percentile + half))
+        return Estimate(value, tail.at(percentile - half), tail.at(percentile + half))
 
 
-def _at_rank(ordered: Floats, percentile: float) -> float:
-    rank = math.ceil(percentile * len(ordered)) - 1
-    return float(ordered[min(max(rank, 0), len(ordered) - 1)])
+class _Tail:
+    """The upper ranks of many values, sorted; of the others, which are rarely asked for, no more than is needed."""
+
+    def __init__(self, values: Floats, percentile: float) -> None:
+        self._values = values
+        self._first = int(max(1.0 - _TAIL * (1.0 - percentile), 0.0) * len(values))
+        self._sorted = np.sort(np.partition(values, self._first)[self._first :])
+
+    def at(self, percentile: float) -> float:
+        """Return the value that a share `percentile` of all does not exceed."""
+        rank = min(max(math.ceil(percentile * len(self._values)) - 1, 0), len(self._values) - 1)
+        if rank < self._first:
+            return float(np.partition(self._values, rank)[rank])
+        return float(self._sorted[rank - self._first])
 
 
 def steady(pools: Pools, draws: Draws, *, rate_per_s: float, engines: int, max_wait_s: float, queries: int) -> Steady:
@@ -172,13 +184,15 @@ def steady(pools: Pools, draws: Draws, *, rate_per_s: float, engines: int, max_w
     return Steady(latency_s[int(_WARM_UP * queries) :], work_s / (span_s * engines) if span_s > 0 else 0.0)
 
 
-def relaxation_queries(load: float) -> float:
-    """Return after how many arrivals a queue at this load has forgotten how it began (M/M/c).
+def relaxation_queries(load: float, scatter: float = 1.0) -> float:
+    """Return after how many arrivals a queue at this load has forgotten how it began.
 
     Args:
         load: Offered work over the engines' capacity, below 1.
+        scatter: Mean of the squared coefficients of variation of gaps and of service times: 1 in M/M/c, for which this
+            is exact; a queue relaxes by diffusion, whose pace is in proportion to it.
     """
-    return load / (1.0 - math.sqrt(load)) ** 2
+    return scatter * load / (1.0 - math.sqrt(load)) ** 2
 
 
 def curve_arrivals(rates_per_s: Sequence[float], hour_s: float, rng: np.random.Generator) -> Floats:

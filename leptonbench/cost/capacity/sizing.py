@@ -16,12 +16,11 @@ import numpy as np
 from leptonbench.cost.capacity.hours import Hours, follow_hours
 from leptonbench.cost.capacity.model import Arrivals, Candidate, Estimate, Fleet, Floats, ServiceModel, Sizing, Target
 from leptonbench.cost.capacity.resampling import resample
-from leptonbench.cost.capacity.search import Search
+from leptonbench.cost.capacity.search import FINE, ROUGH, Effort, Search
 from leptonbench.schema import Provenance, weakest
 
 PLAIN = Fleet()
-_DRAWS = 100  # of the bootstrap
-_ENDS = (0.025, 0.975)
+_DRAWS, _CUT = 79, 1  # of the bootstrap: the second of 79 in order stands at 2 / 80, and the last but one at 78 / 80
 _TIGHT = 0.9  # load of capacity above which a plan leaves little for anything that was not simulated
 
 
@@ -42,7 +41,7 @@ def size(service: ServiceModel, arrivals: Arrivals, target: Target, *, fleet: Fl
         fleet: Spares, granularity, routing.
         seed: Of arrivals, draws and bootstrap: the same inputs and seed give the same answer.
     """
-    search = _search(service, arrivals, target, fleet, service.pooled(), (seed, 0))
+    search = _search(service, arrivals, target, fleet, service.pooled(), (seed, 0), FINE)
     why = _alone(search)
     if why is not None:
         return _infeasible(service, why, None)
@@ -50,9 +49,8 @@ def size(service: ServiceModel, arrivals: Arrivals, target: Target, *, fleet: Fl
     required = search.find(guess if guess is not None else search.fewest)
     if required is None:
         return _infeasible(service, _never(search), guess)
-    candidates = tuple(
-        search.look(units, sound=units == required) for units in (required - 1, required, required + 1) if units > 0
-    )
+    search.look(required, Effort.FIGURE)
+    candidates = tuple(search.look(units) for units in (required - 1, required, required + 1) if units > 0)
     ends = _bootstrap(service, arrivals, target, fleet, seed, required)
     hours = follow_hours(search, arrivals, fleet, required)
     return _sizing(service, search, ends, hours, candidates, fleet, guess)
@@ -65,8 +63,9 @@ def _search(
     fleet: Fleet,
     pools_s: dict[int, Floats],
     seed: Sequence[int],
+    within: float,
 ) -> Search:
-    return Search(service, pools_s, arrivals.peak_per_s, target, fleet.routing, arrivals.gaps, seed)
+    return Search(service, pools_s, arrivals.peak_per_s, target, fleet.routing, arrivals.gaps, seed, within)
 
 
 def _alone(search: Search) -> str | None:
@@ -117,11 +116,12 @@ def _bootstrap(
     service: ServiceModel, arrivals: Arrivals, target: Target, fleet: Fleet, seed: int, required: int
 ) -> _Ends:
     samples = resample(service, np.random.default_rng((seed, 1)), _DRAWS)
-    order = sorted(
-        samples, key=lambda one: _search(service, arrivals, target, fleet, one.pools_s, (seed,)).rank(required)
-    )
-    chosen = [order[math.ceil(end * _DRAWS) - 1] for end in _ENDS]
-    searches = [_search(service, arrivals, target, fleet, one.pools_s, (seed, 2 + i)) for i, one in enumerate(chosen)]
+
+    def over(pools_s: dict[int, Floats], luck: int) -> Search:
+        return _search(service, arrivals, target, fleet, pools_s, (seed, luck), ROUGH)
+
+    order = over(service.pooled(), 1).order(samples.pools_s, required)
+    searches = [over(samples.one(order[position]), 2 + i) for i, position in enumerate((_CUT, -1 - _CUT))]
     low, high = (None if _alone(search) is not None else search.find(required) for search in searches)
     return _Ends((searches[0], searches[1]), (low, high))
 
@@ -147,7 +147,7 @@ def _sizing(
         closed_form=guess,
         candidates=candidates,
         latency_s=_whole(chosen, ends, required),
-        latency_all_up_s=_whole(search.look(units, sound=True), ends, units),
+        latency_all_up_s=_whole(search.look(units), ends, units),
         utilisation_peak=hours.utilisation_peak,
         utilisation_mean=hours.utilisation_mean,
         load_peak=search.load(required),

@@ -9,7 +9,7 @@ import pytest
 
 from leptonbench.cli.app import invoke
 from leptonbench.schema.plan import PLAN_VERSION, PlanDocument
-from tests.plan_factory import write_run
+from tests.plan_factory import remembered, write_run
 
 Out = pytest.CaptureFixture[str]
 
@@ -17,6 +17,11 @@ Out = pytest.CaptureFixture[str]
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_run(tmp_path_factory.mktemp("cli") / "run").path
+
+
+@pytest.fixture(autouse=True)
+def _sized_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leptonbench.planning.build.size", remembered)
 
 
 def plan(run: Path, *words: str) -> list[str]:

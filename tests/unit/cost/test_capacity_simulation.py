@@ -87,7 +87,7 @@ def test_mean_wait_of_exponential_service_is_erlangs(engines: int, load: float) 
 
 @pytest.mark.parametrize(("engines", "load"), [(1, 0.8), (3, 0.9), (10, 0.9)])
 def test_mean_wait_of_constant_service_is_crommelins(engines: int, load: float) -> None:
-    state = run(ONE, load=load, engines=engines, queries=400_000)
+    state = run(ONE, load=load, engines=engines, queries=2_000_000)
     wait_s = mdc_mean_wait_s(load * engines, 1.0, engines=engines)
     assert state.latency_s.mean() - 1.0 == pytest.approx(wait_s, rel=0.05)
 
@@ -98,7 +98,7 @@ def test_utilisation_is_the_load_where_queries_go_alone() -> None:
 
 def test_a_size_between_two_costs_what_the_larger_does() -> None:
     pools = lay_out({1: np.array([1.0]), 4: np.array([3.0, 2.0])}, 3)
-    assert [pools.times_s[pools.first[b] : pools.first[b] + pools.count[b]].tolist() for b in (1, 2, 3)] == [
+    assert [pools.times_s[pools.first[b] : pools.first[b] + pools.number[b]].tolist() for b in (1, 2, 3)] == [
         [1.0],
         [2.0, 3.0],
         [2.0, 3.0],
@@ -114,9 +114,9 @@ def test_the_percentiles_interval_holds_the_true_one() -> None:
     """Sojourn in M/M/1 is exponential with rate mu - lambda: its 99th percentile is known."""
     pools = lay_out({1: EXPONENTIAL}, 1)
     truth_s = -math.log(0.01) / (1 - 0.8)
-    found = [run(pools, load=0.8, queries=30_000, seed=seed).percentile(0.99) for seed in range(60)]
+    found = [run(pools, load=0.8, queries=100_000, seed=seed).percentile(0.99) for seed in range(40)]
     covered = sum(one.low <= truth_s <= one.high for one in found)
-    assert covered >= 51  # 57 expected; the discrete pool's own bias is below a per cent
+    assert covered >= 33  # 38 expected
     assert np.mean([one.value for one in found]) == pytest.approx(truth_s, rel=0.03)
 
 

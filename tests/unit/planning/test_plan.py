@@ -13,12 +13,11 @@ from leptonbench.cost.capacity import Target
 from leptonbench.cost.demand import parse_demand
 from leptonbench.cost.tco import HOURS_PER_YEAR
 from leptonbench.errors import UsageError
-from leptonbench.planning import build_plan
 from leptonbench.schema import Provenance
 from leptonbench.schema.plan import PlanChoice, PlanDocument, PlanRow
 from leptonbench.schema.prices import Terms
 from leptonbench.store import RunStore
-from tests.plan_factory import DAY, below, card, records, request, write_run
+from tests.plan_factory import DAY, below, card, planned, records, request, write_run
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +27,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
 
 @pytest.fixture(scope="module")
 def plan(store: RunStore) -> PlanDocument:
-    return build_plan(store, request())
+    return planned(store, request())
 
 
 def row(plan: PlanDocument, *words: str) -> PlanRow:
@@ -181,30 +180,30 @@ def test_what_it_rests_on_is_listed_with_sources(plan: PlanDocument) -> None:
 
 def test_a_stale_or_distant_price_is_warned_about(store: RunStore, plan: PlanDocument) -> None:
     assert not any("c6a.large" in one.message for one in plan.warnings)
-    later = build_plan(store, request(as_of=DAY.replace(year=2028), region="france"))
+    later = planned(store, request(as_of=DAY.replace(year=2028), region="france"))
     codes = {one.code for one in later.warnings if "c6a" in one.message or "t4" in one.message}
     assert codes == {"price-stale", "price-elsewhere"}
 
 
 def test_the_same_question_has_the_same_answer(store: RunStore, plan: PlanDocument) -> None:
-    assert build_plan(store, request()) == plan
+    assert planned(store, request()) == plan
 
 
 def test_sharing_servers_costs_less_than_whole_ones(store: RunStore, plan: PlanDocument) -> None:
-    shared = build_plan(store, request(share_servers=True))
+    shared = planned(store, request(share_servers=True))
     whole = choice(row(plan, "fp32", "single-stream"), Terms.OWNED).usd_horizon.value or 0
     assert (choice(row(shared, "fp32", "single-stream"), Terms.OWNED).usd_horizon.value or 0) < whole
 
 
 def test_processing_needs_more_units(store: RunStore, plan: PlanDocument) -> None:
-    more = build_plan(store, request(with_processing=True))
+    more = planned(store, request(with_processing=True))
     name = ("int8-static", "onnxruntime", "single-stream")
     assert (row(more, *name).required.value or 0) > (row(plan, *name).required.value or 0)
 
 
 def test_the_grid_by_the_hour_changes_carbon_alone(store: RunStore, plan: PlanDocument) -> None:
     grid = tuple(0.0 if hour < 120 else 800.0 for hour in range(168))
-    other = build_plan(store, request(grid_g_per_kwh=grid))
+    other = planned(store, request(grid_g_per_kwh=grid))
     name = ("fp32", "single-stream")
     mine, theirs = (choice(row(one, *name), Terms.ON_DEMAND) for one in (plan, other))
     assert theirs.usd_horizon == mine.usd_horizon
@@ -212,14 +211,14 @@ def test_the_grid_by_the_hour_changes_carbon_alone(store: RunStore, plan: PlanDo
 
 
 def test_a_run_without_samples_is_planned_with_its_figures(tmp_path: Path) -> None:
-    bare = build_plan(write_run(tmp_path / "run", samples=False), request())
+    bare = planned(write_run(tmp_path / "run", samples=False), request())
     found = row(bare, "fp32", "single-stream")
     assert found.reason is None
     assert any("no samples" in note for note in found.notes)
 
 
 def test_a_projection_s_band_widens_the_units(tmp_path: Path) -> None:
-    found = row(build_plan(write_run(tmp_path / "run", [card()]), request()), "nvidia-t4")
+    found = row(planned(write_run(tmp_path / "run", [card()]), request()), "nvidia-t4")
     assert (found.required.low or 0) < (found.required.value or 0) < (found.required.high or 0)
 
 
@@ -235,7 +234,7 @@ def test_a_question_that_has_no_answer_is_refused(
     store: RunStore, changes: dict[str, Any], message: str, cause: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        build_plan(store, request(**changes))
+        planned(store, request(**changes))
     assert message in caught.value.message
     assert cause in caught.value.cause
     assert caught.value.hint
@@ -243,7 +242,7 @@ def test_a_question_that_has_no_answer_is_refused(
 
 def test_a_run_with_nothing_eligible_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="can be planned with") as caught:
-        build_plan(write_run(tmp_path / "run", [below()]), request())
+        planned(write_run(tmp_path / "run", [below()]), request())
     assert "below the floor" in caught.value.cause
 
 
@@ -264,7 +263,7 @@ offers:
 def test_own_prices_come_first_and_reservations_are_priced(store: RunStore, tmp_path: Path) -> None:
     file = tmp_path / "prices.yaml"
     file.write_text(PRICES.replace("TERMS", "on-demand"), encoding="utf-8")
-    ours = build_plan(store, request(prices=file))
+    ours = planned(store, request(prices=file))
     assert choice(row(ours, "fp32", "single-stream"), Terms.ON_DEMAND).offer == "ours box, hall"
     file.write_text(
         PRICES.replace("TERMS", "reserved, commitment_years: 1").replace(
@@ -272,9 +271,9 @@ def test_own_prices_come_first_and_reservations_are_priced(store: RunStore, tmp_
         ),
         encoding="utf-8",
     )
-    reserved = choice(row(build_plan(store, request(prices=file)), "fp32", "single-stream"), Terms.RESERVED)
+    reserved = choice(row(planned(store, request(prices=file)), "fp32", "single-stream"), Terms.RESERVED)
     assert reserved.unit_hours_per_week == reserved.units * 168
-    short = build_plan(store, request(prices=file, horizon_years=0.5))
+    short = planned(store, request(prices=file, horizon_years=0.5))
     absent = {one.terms: one.why for one in row(short, "fp32", "single-stream").absent}
     assert "runs longer than the plan" in absent[Terms.RESERVED]
 
@@ -283,14 +282,14 @@ def test_a_price_without_a_date_is_refused_with_its_line(store: RunStore, tmp_pa
     file = tmp_path / "prices.yaml"
     file.write_text(PRICES.replace("TERMS", "on-demand").replace(', date: "2026-11"', ""), encoding="utf-8")
     with pytest.raises(UsageError) as caught:
-        build_plan(store, request(prices=file))
+        planned(store, request(prices=file))
     assert "line 11" in caught.value.cause
     assert "date" in caught.value.cause
 
 
 def test_a_busier_week_costs_more_rented_and_no_more_machines_owned(store: RunStore, plan: PlanDocument) -> None:
     week = request(demand=parse_demand("40 lines x 30/s, 24 h x 7 d", date="2026-11-23"))
-    busy = build_plan(store, replace(week))
+    busy = planned(store, replace(week))
     name = ("fp32", "single-stream")
     rent, own = (choice(row(busy, *name), terms) for terms in (Terms.ON_DEMAND, Terms.OWNED))
     assert rent.usd_horizon.value == pytest.approx(
