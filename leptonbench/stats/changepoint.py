@@ -78,7 +78,7 @@ def change_points(
         if chance <= p_value:
             found[start + cut.index] = chance
             waiting += [(start, start + cut.index), (start + cut.index, end)]
-    return _levels(series, found)
+    return _levels(series, found) if found else []
 
 
 def _levels(series: Floats, found: dict[int, float]) -> list[ChangePoint]:

@@ -67,7 +67,7 @@ class Stage:
         monkeypatch.setattr(Gate, "prepare", lambda gate, side, scratch: self.reports[side.label])
         monkeypatch.setattr(Duet, "_process", self._process)
 
-    def _process(self, duet: Duet, side: Side, one: SideCell, index: int, folder: Path) -> dict[str, Any]:
+    def _process(self, side: Side, one: SideCell, index: int, folder: Path) -> dict[str, Any]:
         self.order.append(side.label)
         factor = self.slower[side.label] * np.exp(self._random.normal(0, self.noise / np.sqrt(2)))
         return worker_result(float(SECONDS * factor))
