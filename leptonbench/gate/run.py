@@ -32,6 +32,7 @@ from leptonbench.gate.model import (
     GateResult,
     Layer,
     Pass,
+    Shown,
     SideInfo,
     SideReport,
     Verdict,
@@ -269,7 +270,7 @@ class Gate:
     ) -> CellResult:
         """Put a cell's findings together."""
         one = timed.get(candidate.key, _Timed())
-        told = ()
+        told: tuple[Shown, ...] = ()
         if one.samples is not None:
             price = self.price(candidate.head.cell.threads, machine)
             told = shown(one.samples.base, one.samples.head, energy=one.samples.energy, price=price)

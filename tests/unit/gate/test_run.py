@@ -12,7 +12,7 @@ import pytest
 
 from leptonbench.errors import MeasurementError, StorageError, UsageError
 from leptonbench.gate import run as gate_run
-from leptonbench.gate.annotate import annotations, summary
+from leptonbench.gate.annotate import annotation_lines, summary
 from leptonbench.gate.config import GateConfig
 from leptonbench.gate.duet import ORDERS, Duet, DuetFailure, figures
 from leptonbench.gate.match import match, unfit
@@ -110,7 +110,7 @@ def test_an_advisory_gate_tells_and_exits_with_0(stage: Stage) -> None:
     stage.slower["head"] = 1.1
     result = stage.gate(advisory=True)
     assert result.verdict is Verdict.REGRESSED and result.exit_code == 0
-    assert all(line.startswith("::warning") for line in annotations(result))
+    assert all(line.startswith("::warning") for line in annotation_lines(result))
 
 
 def test_the_order_takes_no_side(stage: Stage) -> None:
@@ -230,7 +230,7 @@ def test_nothing_in_common_is_incomparable(stage: Stage) -> None:
     result = stage.gate()
     assert result.verdict is Verdict.INCOMPARABLE and result.cells == () and result.exit_code == 3
     assert "no cell in common" in result.notices[-1].message
-    assert annotations(result)[0].startswith("::warning title=leptonbench%3A incomparable::")
+    assert annotation_lines(result)[0].startswith("::warning title=leptonbench%3A incomparable::")
 
 
 def test_a_side_that_does_not_know_the_gate_is_incomparable(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,7 +291,7 @@ def test_the_summary_and_the_annotations_name_every_finding(stage: Stage) -> Non
     text = summary(result)
     assert text.startswith("## leptonbench gate: regressed\n")
     assert "| quality | quality | regressed |" in text and "- data: few" in text
-    (line,) = annotations(result)
+    (line,) = annotation_lines(result)
     assert line.startswith("::error title=leptonbench%3A quality regressed::inspection--fp32")
     assert "\n" not in line
 

@@ -50,9 +50,9 @@ def _run(
 def test_a_slower_level_is_found_and_called_worse() -> None:
     (series,) = build_history(_runs((0.01, 12), (0.0108, 12)))
     (change,) = series.changes
-    assert abs(change.index - 12) <= 1 and change.worse is True
+    assert abs(change.start - 12) <= 1 and change.worse is True
     assert change.ratio == pytest.approx(1.08, abs=0.02)
-    assert change.run == f"run-{change.index:02}"
+    assert change.run == f"run-{change.start:02}"
 
 
 def test_a_faster_level_is_better_and_the_order_of_loading_does_not_matter() -> None:
