@@ -123,8 +123,8 @@ def _tensor_bytes(value: Any) -> int | None:
     sizes = [d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim]
     if not kind.HasField("shape") or None in sizes:
         return None
-    width: int = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)).itemsize
-    return math.prod(size for size in sizes if size is not None) * width
+    width = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)).itemsize
+    return int(math.prod(size for size in sizes if size is not None) * width)
 
 
 class Accepted(Frozen):
