@@ -280,6 +280,23 @@ def test_energy_is_told_with_its_band_and_provenance(stage: Stage, monkeypatch: 
     assert told.change.value == 1.0
 
 
+def test_a_tail_is_told_where_all_queries_together_are_enough_for_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def process(side: Side, one: SideCell, index: int, folder: Path) -> dict[str, Any]:
+        queries = np.full(16, SECONDS * (2.0 if side.label == "head" else 1.0))
+        result = worker_result(SECONDS, latencies_s=queries)
+        return {**result, "values": {**result["values"], "latency_p90": queries[0], "latency_p99": queries[0]}}
+
+    monkeypatch.setattr(Duet, "_process", staticmethod(process))
+    result = stage.gate(budgets={"p90": "30ms", "p99": "1s"})
+    told = {item.metric: item for item in result.cells[0].shown}
+    assert told["latency_p90"].base.n == 20 * 16 and told["latency_p90"].change.value == 2.0
+    assert told["latency_p99"].base.value is None and "p99 needs 662" in str(told["latency_p99"].base.why_null)
+    assert _layers(result)["budget latency_p90"] is Verdict.REGRESSED
+    assert _layers(result)["budget latency_p99"] is Verdict.INCOMPARABLE
+
+
 def test_the_result_is_kept_whole(stage: Stage, tmp_path: Path) -> None:
     result = stage.gate(out=tmp_path / "out")
     assert GateResult.model_validate_json((tmp_path / "out" / GATE_FILE).read_text(encoding="utf-8")) == result
