@@ -36,6 +36,8 @@ CELL = ("inspection", "fp32", "onnxruntime", "single-stream")
 _RULES = Rules()
 _GATE_GOAL_S = 240.0
 _TYPICAL_S = 0.03  # of the made-up latencies: far above the floor of 50 us
+_NOISES = ((0.01, False), (0.03, False), (0.05, False), (0.08, False), (0.03, True))  # of a pair; with spikes or not
+_RARER = 5  # times as many gates without a change: their errors are rare
 _FEWEST_GATES = 5  # recorded, before their noise is replayed
 
 
@@ -177,18 +179,19 @@ def synthetic(noise: float, random: np.random.Generator, *, spiky: bool, slower:
 def simulated_rates(gates: int, *, seed: int = 0) -> list[Outcome]:
     """Return how often gates flag and come out red at noise that is made up, over sizes of a true slowdown."""
     outcomes = []
-    for noise, spiky in ((0.01, False), (0.03, False), (0.05, False), (0.03, True)):
+    for noise, spiky in _NOISES:
         for slower in (0.0, 0.03, 0.05, 0.10):
             random = np.random.default_rng((seed, round(1000 * noise), round(1000 * slower)))
             flags = reds = 0
-            for _ in range(gates):
+            count = gates if slower else _RARER * gates
+            for _ in range(count):
                 shift = float(np.log1p(slower))
                 if suspects({"cell": synthetic(noise, random, spiky=spiky, slower=shift)}, _RULES):
                     flags += 1
                     second = synthetic(noise, random, spiky=spiky, slower=shift)
                     reds += bool(confirmed({"cell": second}, _RULES))
             name = f"simulated, noise {noise:.0%}{' and spikes' if spiky else ''}, {slower:.0%} slower"
-            outcomes += [_rate(f"{name}: flagged", flags, gates), _rate(f"{name}: red", reds, gates)]
+            outcomes += [_rate(f"{name}: flagged", flags, count), _rate(f"{name}: red", reds, count)]
     return outcomes
 
 

@@ -49,11 +49,12 @@ def compare(
         raise unknown("metric", metric, METRICS)
     first, second = RunStore.open(find_run(a)), RunStore.open(find_run(b))
     machines = [run.manifest.fingerprint.identity for run in (first, second)]
-    differences = [*identity_differences(*machines), *task_differences(first.manifest, second.manifest)]
+    tasks = task_differences(first.manifest, second.manifest)
+    differences = [*identity_differences(*machines), *tasks]
     comparable = force or not differences
     records = first.records(), second.records()
     cells = compare_runs(*records, metric=metric) if comparable else []
-    sound = [] if comparable else sound_ratios(*records)
+    sound = [] if comparable or tasks else sound_ratios(*records)
     alone = only_in_one(*records)
     if as_json:
         console.document(

@@ -162,13 +162,13 @@ def _publish(result: GateResult, out: Path | None, *, github: bool) -> None:
     import os
 
     from leptonbench.atomic import write_atomically
-    from leptonbench.gate.annotate import annotations, summary
+    from leptonbench.gate.annotate import annotation_lines, summary
 
     if out is not None:
         write_atomically(out / "summary.md", summary(result).encode())
     if not (github or os.environ.get("GITHUB_ACTIONS") == "true"):
         return
-    for line in annotations(result):
+    for line in annotation_lines(result):
         console.say(line)
     if target := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(target).open("a", encoding="utf-8") as stream:

@@ -50,6 +50,9 @@ def _machine(identity: Identity) -> dict[str, Any]:
 def _benchmark(record: CellRecord) -> dict[str, Any] | None:
     tag = headline(record)
     values = [r.values[tag] for r in record.rounds if r.status is Status.OK and r.values.get(tag, 0.0) > 0]
+    quantity = record.metrics.get(tag)
+    if not values and quantity is not None and quantity.value:
+        values = [quantity.value]  # simulated: the same every time, without rounds
     if not values:
         return None
     times = values if tag == "latency_p50" else [1.0 / value for value in values]

@@ -18,7 +18,7 @@ _LEVEL = {
 }
 
 
-def annotations(result: GateResult) -> list[str]:
+def annotation_lines(result: GateResult) -> list[str]:
     """Return GitHub's workflow commands, one a finding that is no pass; an advisory gate warns at most."""
     lines = []
     for cell in result.cells:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from leptonbench.errors import MeasurementError
 from leptonbench.gate.decide import wants_more
@@ -17,7 +18,7 @@ from leptonbench.gate.model import Candidate, Pass, Rules, SideCell
 from leptonbench.gate.shown import EnergyFacts
 from leptonbench.gate.sides import Side
 from leptonbench.harness.children import scratch_folder
-from leptonbench.harness.jobs import JOB_FILE, RESULT_FILE
+from leptonbench.harness.jobs import JOB_FILE, LATENCIES_FILE, RESULT_FILE
 from leptonbench.harness.process import Start, run_child
 
 WORKER = "leptonbench.harness.worker"
@@ -26,6 +27,8 @@ _MOST_PADDING = 4096  # bytes of environment: where the stack begins moves with 
 # All orders of base (A), head (B) and control (C). A and B alternate AB, BA; each order's reverse follows it, so that a
 # steady drift cancels in every pair of the three.
 ORDERS = ("ABC", "CBA", "CAB", "BAC", "ACB", "BCA")
+
+_LATENCIES = "latencies_s"  # beside what the worker's own result says
 
 Tell = Callable[[str, int, int], None]
 
@@ -39,12 +42,14 @@ class Samples:
         head: Likewise.
         control: Likewise, of the base once more.
         energy: What stands behind their joules, where they were metered.
+        latencies_s: Of every query, by process, of base (A) and head (B): for percentiles over all of them.
     """
 
     base: list[dict[str, float]] = field(default_factory=list)
     head: list[dict[str, float]] = field(default_factory=list)
     control: list[dict[str, float]] = field(default_factory=list)
     energy: EnergyFacts | None = None
+    latencies_s: dict[str, list[NDArray[np.float64]]] = field(default_factory=lambda: {"A": [], "B": []})
 
     def judged(self) -> Pass:
         """Return what the gate judges."""
@@ -115,6 +120,8 @@ class Duet:
             cell = candidate.head if letter == "B" else candidate.base
             result = self._process(self._sides[letter], cell, index, folder / "one")
             values[letter] = figures(result, side=self._sides[letter].label)
+            if letter in samples.latencies_s and _LATENCIES in result:
+                samples.latencies_s[letter].append(result[_LATENCIES])
         if (energy := result.get("energy")) is not None:
             samples.energy = EnergyFacts(*(str(energy[name]) for name in EnergyFacts._fields))
         samples.base.append(values["A"])
@@ -128,7 +135,8 @@ class Duet:
             raise DuetFailure(f"the {side.label} has nothing to measure")
         job = {**cell.job, "round_index": index, "seed": self._seed, "out": str(folder)}
         (folder / JOB_FILE).write_text(json.dumps(job), encoding="utf-8")
-        (folder / RESULT_FILE).unlink(missing_ok=True)
+        for name in (RESULT_FILE, LATENCIES_FILE):
+            (folder / name).unlink(missing_ok=True)
         start = Start(
             WORKER,
             folder,
@@ -144,6 +152,8 @@ class Duet:
         except (OSError, ValueError) as error:
             why = "; ".join(filter(None, (ended.message, *ended.stderr[-1:])))
             raise DuetFailure(f"a process of the {side.label} left no result", cause=why) from error
+        if (folder / LATENCIES_FILE).exists():
+            found[_LATENCIES] = np.asarray(np.load(folder / LATENCIES_FILE), dtype=np.float64)
         return found
 
 

@@ -104,9 +104,9 @@ def peak_activation_bytes(model: Any) -> int | None:
     made = [name for node in graph.node for name in node.output if name]
     if any(sizes.get(name) is None for name in (*inputs, *made)):
         return None
-    last = {name: index for index, node in enumerate(graph.node) for name in node.input}
+    last: dict[str, int] = {name: index for index, node in enumerate(graph.node) for name in node.input}
     last |= {value.name: len(graph.node) for value in graph.output}
-    alive = {name: sizes[name] or 0 for name in inputs}
+    alive: dict[str, int] = {name: sizes[name] or 0 for name in inputs}
     peak = sum(alive.values())
     for index, node in enumerate(graph.node):
         alive |= {name: sizes[name] or 0 for name in node.output if name}
@@ -124,7 +124,7 @@ def _tensor_bytes(value: Any) -> int | None:
     if not kind.HasField("shape") or None in sizes:
         return None
     width = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)).itemsize
-    return math.prod(size for size in sizes if size is not None) * width
+    return int(math.prod(size for size in sizes if size is not None) * width)
 
 
 class Accepted(Frozen):

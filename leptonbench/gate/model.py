@@ -74,7 +74,7 @@ class Rules(Frozen):
     confidence: float = Field(default=0.99, gt=0.5, lt=1)
     pairs: tuple[int, int] = (20, 30)
     noise_more: float = Field(default=0.03, gt=0)
-    noise_most: float = Field(default=0.05, gt=0)
+    noise_most: float = Field(default=0.08, gt=0)
     kept: float = Field(default=0.99, gt=0, le=1)
 
     @model_validator(mode="after")

@@ -32,6 +32,7 @@ from leptonbench.gate.model import (
     GateResult,
     Layer,
     Pass,
+    Shown,
     SideInfo,
     SideReport,
     Verdict,
@@ -269,10 +270,17 @@ class Gate:
     ) -> CellResult:
         """Put a cell's findings together."""
         one = timed.get(candidate.key, _Timed())
-        told = ()
+        told: tuple[Shown, ...] = ()
         if one.samples is not None:
             price = self.price(candidate.head.cell.threads, machine)
-            told = shown(one.samples.base, one.samples.head, energy=one.samples.energy, price=price)
+            measured = one.samples
+            told = shown(
+                measured.base,
+                measured.head,
+                latencies_s=(measured.latencies_s["A"], measured.latencies_s["B"]),
+                energy=measured.energy,
+                price=price,
+            )
         findings = [*static, *([one.finding] if one.finding else [])]
         figures = {item.metric: (item.base, item.head) for item in told} | _known(findings)
         for name, text in self.config.budgets.items():

@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from leptonbench.cost.use import cost_per_million
 from leptonbench.gate.model import Shown
+from leptonbench.harness.aggregate import pooled_percentile
 from leptonbench.schema import METRICS, Boundary, Provenance, Quantity
 from leptonbench.stats.paired import paired_ratio
 from leptonbench.stats.summary import round_interval
 
 ENERGY, COST, RATE = "energy_per_inference", "cost_per_million", "throughput"
-MEASURED = ("latency_p50", "latency_p90", "latency_p99", "latency_mean", RATE, "peak_memory", "load_time")
+MEASURED = ("latency_p50", "latency_mean", RATE, "peak_memory", "load_time")
+TAILS = {"latency_p90": 0.90, "latency_p99": 0.99, "latency_p999": 0.999}
 
 Values = Mapping[str, float]
+Latencies = Sequence[NDArray[np.float64]]
 
 
 class EnergyFacts(NamedTuple):
@@ -37,13 +43,19 @@ class Price(NamedTuple):
 
 
 def shown(
-    base: Sequence[Values], head: Sequence[Values], *, energy: EnergyFacts | None, price: Price | None
+    base: Sequence[Values],
+    head: Sequence[Values],
+    *,
+    latencies_s: tuple[Latencies, Latencies],
+    energy: EnergyFacts | None,
+    price: Price | None,
 ) -> tuple[Shown, ...]:
     """Return what can be told of both sides.
 
     Args:
         base: One process's figures each.
         head: Likewise, in the order of the pairs.
+        latencies_s: Of every query, by process, of base and head; empty where there are none.
         energy: Behind `energy_j`, where the processes were metered.
         price: Of the machine; `None` leaves the cost out.
     """
@@ -52,6 +64,12 @@ def shown(
         for tag in MEASURED
         if _everywhere(tag, base, head)
     ]
+    if all(latencies_s):
+        found += [
+            _tail(tag, percentile, (base, head), latencies_s)
+            for tag, percentile in TAILS.items()
+            if _everywhere(tag, base, head)
+        ]
     if energy is not None and _everywhere("energy_j", base, head):
         sides = (_joules(base, energy), _joules(head, energy))
         change = _change("energy_j", base, head).model_copy(update={"provenance": Provenance(energy.provenance)})
@@ -91,6 +109,31 @@ def _change(tag: str, base: Sequence[Values], head: Sequence[Values]) -> Quantit
         confidence=ratio.confidence,
         provenance=Provenance.MEASURED,
         method=ratio.method,
+    )
+
+
+def _tail(
+    tag: str, percentile: float, sides: tuple[Sequence[Values], ...], latencies_s: tuple[Latencies, Latencies]
+) -> Shown:
+    """Return a percentile over all queries of a side, where they are enough for it; a process alone has too few."""
+    base, head = (
+        pooled_percentile(percentile, pooled=np.concatenate(queries), by_round=[values[tag] for values in side])
+        for side, queries in zip(sides, latencies_s, strict=True)
+    )
+    return Shown(metric=tag, base=base, head=head, change=_quotient(head, base))
+
+
+def _quotient(head: Quantity, base: Quantity) -> Quantity:
+    """Return the ratio of two figures that are not paired; its range is what both intervals allow."""
+    if not head.value or not base.value or not (head.low and head.high and base.low and base.high):
+        return Quantity.null("1", head.why_null or base.why_null or "one side has no interval")
+    return Quantity(
+        value=head.value / base.value,
+        unit="1",
+        low=head.low / base.high,
+        high=head.high / base.low,
+        provenance=Provenance.MEASURED,
+        method="ratio of the two; the range is what both intervals allow",
     )
 
 

@@ -88,9 +88,9 @@ def make_environment(tree: Path, wanted: Environment, *, cache: Path, scratch: P
         return str(python)
     shutil.rmtree(folder, ignore_errors=True)
     say("install " + " ".join(wanted.install))
-    _must([sys.executable, "-m", "venv", str(folder)], tree, doing="make an environment")
-    install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted.install]
-    _must([str(python), *install], tree, doing="install its requirements")
+    _must([sys.executable, "-m", "venv", "--without-pip", str(folder)], tree, doing="make an environment")
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "--quiet", "--disable-pip-version-check"]
+    _must([*pip, "install", *wanted.install], tree, doing="install its requirements")
     path = {"PYTHONPATH": search_path(tree, wanted)} if wanted.pythonpath else None
     _must([str(python), "-c", "import leptonbench.gate.side"], tree, doing="import its leptonbench", environment=path)
     (folder / _READY).touch()

@@ -157,7 +157,8 @@ def _times(data: CellData, rounds: Sequence[RoundRecord]) -> dict[str, Quantity]
         metrics[tag] = _over_rounds(tag, [r.values[tag] for r in rounds if tag in r.values])
     pooled = np.concatenate(data.latencies) if data.latencies else np.empty(0)
     for tag, percentile in _PERCENTILES.items():
-        metrics[tag] = _percentile(tag, percentile, pooled=pooled, rounds=rounds)
+        by_round = [r.values[tag] for r in rounds if tag in r.values]
+        metrics[tag] = pooled_percentile(percentile, pooled=pooled, by_round=by_round)
     return metrics
 
 
@@ -200,8 +201,8 @@ def _measured(interval: Interval, unit: str, *, method: str, name: str | None = 
     )
 
 
-def _percentile(tag: str, percentile: float, *, pooled: NDArray[np.float64], rounds: Sequence[RoundRecord]) -> Quantity:
-    """Return a pooled percentile, if there are queries enough to certify it.
+def pooled_percentile(percentile: float, *, pooled: NDArray[np.float64], by_round: Sequence[float]) -> Quantity:
+    """Return a pooled percentile in seconds, if there are queries enough to certify it.
 
     The upper end is the larger of MLPerf's certified bound (99 % confidence, queries taken as independent) and what
     the spread of the rounds' own percentiles says; the lower end comes from the rounds.
@@ -210,7 +211,7 @@ def _percentile(tag: str, percentile: float, *, pooled: NDArray[np.float64], rou
     if certified.value is None:
         return Quantity.null("s", f"{certified.n} queries; p{100 * percentile:g} needs {certified.needed}")
     value = float(np.quantile(pooled, percentile, method="higher"))
-    interval = round_interval([r.values[tag] for r in rounds if tag in r.values])
+    interval = round_interval(by_round)
     low = min(value, interval.low if interval.low is not None else value)
     high = max(value, certified.value, interval.high if interval.high is not None else value)
     return Quantity(
@@ -221,7 +222,7 @@ def _percentile(tag: str, percentile: float, *, pooled: NDArray[np.float64], rou
         n=certified.n,
         confidence=0.95,
         provenance=Provenance.MEASURED,
-        method=f"pooled over {len(rounds)} rounds; MLPerf early stopping certifies at most {certified.value:.6g} s",
+        method=f"pooled over {len(by_round)} rounds; MLPerf early stopping certifies at most {certified.value:.6g} s",
     )
 
 

@@ -28,12 +28,12 @@ class Change(NamedTuple):
     """A change of level.
 
     Attributes:
-        index: Of the first point after it, in the whole series.
+        start: Index of the first point after it, in the whole series.
         ratio: The level after it over the level before.
         worse: Whether that is the wrong way; `None` for a metric without a better direction.
     """
 
-    index: int
+    start: int
     run: str
     commit: str
     before: float
@@ -127,7 +127,7 @@ def _series(
         few = len(part) < FEWEST_RUNS
         why = f"{len(part)} runs; no change shows at p {p_value:g} in fewer than {FEWEST_RUNS}" if few else ""
         cuts = change_points([point.value for point in part], p_value=p_value, min_segment=min_segment)
-        changes = tuple(_change(tag, part[cut.index], start + cut.index, cut) for cut in cuts)
+        changes = tuple(_change(tag, part[cut.start], start + cut.start, cut) for cut in cuts)
         segments.append(Segment(start, end, differs, changes, why))
     return Series(cell, tag, points, tuple(segments))
 
@@ -151,12 +151,12 @@ def differing(before: Identity, after: Identity) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _change(tag: str, point: Point, index: int, cut: Any) -> Change:
+def _change(tag: str, point: Point, start: int, cut: Any) -> Change:
     direction = METRICS[tag].direction if tag in METRICS else Direction.NEITHER
     rose = cut.after > cut.before
     worse = None if direction is Direction.NEITHER else rose == (direction is Direction.LOWER)
     ratio = cut.after / cut.before if cut.before else float("inf")
-    return Change(index, point.run, point.commit, cut.before, cut.after, ratio, cut.p_value, worse)
+    return Change(start, point.run, point.commit, cut.before, cut.after, ratio, cut.p_value, worse)
 
 
 def as_document(series: Series) -> dict[str, Any]:

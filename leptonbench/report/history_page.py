@@ -119,13 +119,13 @@ def _splits(series: Series, step: float) -> list[str]:
     drawn = [f'<path class="machine" d="{machines}"/>'] if machines else []
     for change in series.changes:
         kind = {True: "worse", False: "better", None: "different"}[change.worse]
-        drawn.append(f'<path class="change {kind}" d="M{_LEFT + step * change.index:.1f} {_TOP:g}V{_BOTTOM:g}"/>')
+        drawn.append(f'<path class="change {kind}" d="M{_LEFT + step * change.start:.1f} {_TOP:g}V{_BOTTOM:g}"/>')
     return drawn
 
 
 def _level(series: Series, segment: Segment, axis: Axis, xs: Sequence[float]) -> str:
     """Draw the median of each stretch between changes."""
-    edges = [segment.start, *(change.index for change in segment.changes), segment.end]
+    edges = [segment.start, *(change.start for change in segment.changes), segment.end]
     lines = []
     for start, end in zip(edges[:-1], edges[1:], strict=True):
         at = axis.place(median(point.value for point in series.points[start:end]))

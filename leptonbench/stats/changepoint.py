@@ -26,20 +26,20 @@ class ChangePoint(NamedTuple):
     """A change of level.
 
     Attributes:
-        index: Of the first point after it.
+        start: Index of the first point after it.
         p_value: That shuffling the segment gives as good a cut.
         before: Median of the segment before it.
         after: Median of the segment after it.
     """
 
-    index: int
+    start: int
     p_value: float
     before: float
     after: float
 
 
 class _Cut(NamedTuple):
-    index: int
+    start: int
     score: float
 
 
@@ -76,9 +76,9 @@ def change_points(
         cut = _best_cut(_distances(segment), min_segment)
         chance = _chance(segment, cut.score, min_segment, shuffles, random)
         if chance <= p_value:
-            found[start + cut.index] = chance
-            waiting += [(start, start + cut.index), (start + cut.index, end)]
-    return _levels(series, found)
+            found[start + cut.start] = chance
+            waiting += [(start, start + cut.start), (start + cut.start, end)]
+    return _levels(series, found) if found else []
 
 
 def _levels(series: Floats, found: dict[int, float]) -> list[ChangePoint]:
@@ -123,7 +123,8 @@ def _scores(distances: Floats, min_segment: int) -> Floats:
     energy = (
         2.0 * across / (before * after) - within_before / (before * (before - 1)) - within_after / (after * (after - 1))
     )
-    return energy * (before * after / n)
+    scaled: Floats = energy * (before * after / n)
+    return scaled
 
 
 def _chance(segment: Floats, score: float, min_segment: int, shuffles: int, random: np.random.Generator) -> float:

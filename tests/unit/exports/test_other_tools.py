@@ -86,7 +86,7 @@ def test_pytest_benchmarks_own_compare_reads_two_runs(tmp_path: Path) -> None:
         tmp_path, "compare", "0001_before.json", "0002_after.json", "--csv=out.csv", "--columns=median,rounds"
     )
     assert done.returncode == 0, done.stderr
-    rows = list(csv.DictReader((tmp_path / "out.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text(encoding="utf-8"))))
     measured = [r for r in _ok(records) if any(one.values for one in r.rounds)]
     assert len(rows) == 2 * len(json.loads(export_pytest_benchmark(manifest, records))["benchmarks"]) > 0
     stream = next(r for r in measured if r.cell.scenario.value == "single-stream")

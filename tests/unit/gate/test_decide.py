@@ -72,10 +72,10 @@ def test_a_control_that_moves_makes_the_run_invalid_whatever_the_head_does() -> 
 
 
 def test_noise_is_the_controls_and_asks_for_more_pairs() -> None:
-    quiet, noisy = measured(8, noise=0.01), measured(8, noise=0.06)
+    quiet, noisy = measured(8, noise=0.01), measured(8, noise=0.15)
     assert not wants_more(quiet, RULES)
     assert wants_more(noisy, RULES)
-    assert not wants_more(measured(8, n=30, noise=0.06), RULES)
+    assert not wants_more(measured(8, n=30, noise=0.15), RULES)
     assert noise(duet(noisy, RULES)) > RULES.noise_most
     assert smallest_seen(duet(noisy, RULES), RULES) > smallest_seen(duet(quiet, RULES), RULES)
 
@@ -91,12 +91,12 @@ def test_on_a_noisy_machine_a_flag_wants_its_bound_beyond_delta() -> None:
     seed = next(
         seed
         for seed in range(100)
-        if (found := duet(measured(seed, slower=0.06, noise=0.08), RULES)).head.low > 0
+        if (found := duet(measured(seed, slower=0.07, noise=0.12), RULES)).head.low > 0
         and found.head.value > 0.04
         and found.head.low < 0.025
         and noise(found) > RULES.noise_most
     )
-    found = duet(measured(seed, slower=0.06, noise=0.08), RULES)
+    found = duet(measured(seed, slower=0.07, noise=0.12), RULES)
     assert not flagged(found, RULES)
     assert flagged(found, Rules(noise_most=0.5))
 

@@ -12,7 +12,7 @@ import pytest
 
 from leptonbench.errors import MeasurementError, StorageError, UsageError
 from leptonbench.gate import run as gate_run
-from leptonbench.gate.annotate import annotations, summary
+from leptonbench.gate.annotate import annotation_lines, summary
 from leptonbench.gate.config import GateConfig
 from leptonbench.gate.duet import ORDERS, Duet, DuetFailure, figures
 from leptonbench.gate.match import match, unfit
@@ -67,7 +67,7 @@ class Stage:
         monkeypatch.setattr(Gate, "prepare", lambda gate, side, scratch: self.reports[side.label])
         monkeypatch.setattr(Duet, "_process", self._process)
 
-    def _process(self, duet: Duet, side: Side, one: SideCell, index: int, folder: Path) -> dict[str, Any]:
+    def _process(self, side: Side, one: SideCell, index: int, folder: Path) -> dict[str, Any]:
         self.order.append(side.label)
         factor = self.slower[side.label] * np.exp(self._random.normal(0, self.noise / np.sqrt(2)))
         return worker_result(float(SECONDS * factor))
@@ -110,7 +110,7 @@ def test_an_advisory_gate_tells_and_exits_with_0(stage: Stage) -> None:
     stage.slower["head"] = 1.1
     result = stage.gate(advisory=True)
     assert result.verdict is Verdict.REGRESSED and result.exit_code == 0
-    assert all(line.startswith("::warning") for line in annotations(result))
+    assert all(line.startswith("::warning") for line in annotation_lines(result))
 
 
 def test_the_order_takes_no_side(stage: Stage) -> None:
@@ -230,7 +230,7 @@ def test_nothing_in_common_is_incomparable(stage: Stage) -> None:
     result = stage.gate()
     assert result.verdict is Verdict.INCOMPARABLE and result.cells == () and result.exit_code == 3
     assert "no cell in common" in result.notices[-1].message
-    assert annotations(result)[0].startswith("::warning title=leptonbench%3A incomparable::")
+    assert annotation_lines(result)[0].startswith("::warning title=leptonbench%3A incomparable::")
 
 
 def test_a_side_that_does_not_know_the_gate_is_incomparable(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,6 +280,23 @@ def test_energy_is_told_with_its_band_and_provenance(stage: Stage, monkeypatch: 
     assert told.change.value == 1.0
 
 
+def test_a_tail_is_told_where_all_queries_together_are_enough_for_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def process(side: Side, one: SideCell, index: int, folder: Path) -> dict[str, Any]:
+        queries = np.full(16, SECONDS * (2.0 if side.label == "head" else 1.0))
+        result = worker_result(SECONDS, latencies_s=queries)
+        return {**result, "values": {**result["values"], "latency_p90": queries[0], "latency_p99": queries[0]}}
+
+    monkeypatch.setattr(Duet, "_process", staticmethod(process))
+    result = stage.gate(budgets={"p90": "30ms", "p99": "1s"})
+    told = {item.metric: item for item in result.cells[0].shown}
+    assert told["latency_p90"].base.n == 20 * 16 and told["latency_p90"].change.value == 2.0
+    assert told["latency_p99"].base.value is None and "p99 needs 662" in str(told["latency_p99"].base.why_null)
+    assert _layers(result)["budget latency_p90"] is Verdict.REGRESSED
+    assert _layers(result)["budget latency_p99"] is Verdict.INCOMPARABLE
+
+
 def test_the_result_is_kept_whole(stage: Stage, tmp_path: Path) -> None:
     result = stage.gate(out=tmp_path / "out")
     assert GateResult.model_validate_json((tmp_path / "out" / GATE_FILE).read_text(encoding="utf-8")) == result
@@ -291,7 +308,7 @@ def test_the_summary_and_the_annotations_name_every_finding(stage: Stage) -> Non
     text = summary(result)
     assert text.startswith("## leptonbench gate: regressed\n")
     assert "| quality | quality | regressed |" in text and "- data: few" in text
-    (line,) = annotations(result)
+    (line,) = annotation_lines(result)
     assert line.startswith("::error title=leptonbench%3A quality regressed::inspection--fp32")
     assert "\n" not in line
 

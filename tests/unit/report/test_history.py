@@ -3,72 +3,41 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from leptonbench.cli.app import invoke
-from leptonbench.report.history import Run, build_history
+from leptonbench.report.history import build_history
 from leptonbench.report.history_page import render_history
-from leptonbench.schema import CellRecord, RunManifest, Scenario, Status
 from leptonbench.store import RunStore
-from tests.report_factory import make_run
+from tests.history_factory import history_runs
 
 Out = pytest.CaptureFixture[str]
 
 
-def _runs(*levels: tuple[float, int], python: tuple[str, ...] = ()) -> list[Run]:
-    """Return runs of one cell whose latency has these levels, and of which each stretch may have its own Python."""
-    manifest, records = make_run()
-    record = next(r for r in records if r.status is Status.OK and r.cell.scenario is Scenario.SINGLE_STREAM)
-    random = np.random.default_rng(1)
-    runs: list[Run] = []
-    for part, (level, length) in enumerate(levels):
-        for _ in range(length):
-            runs.append(_run(manifest, record, len(runs), level * float(np.exp(random.normal(0, 0.01))), python, part))
-    return runs
-
-
-def _run(
-    manifest: RunManifest, record: CellRecord, index: int, value: float, python: tuple[str, ...], part: int
-) -> Run:
-    created = (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=index)).isoformat()
-    identity = manifest.fingerprint.identity
-    if python:
-        identity = identity.model_copy(update={"python": python[part]})
-    machine = manifest.fingerprint.model_copy(update={"identity": identity})
-    changes = {"run_id": f"run-{index:02}", "created": created, "fingerprint": machine, "cells": (record.cell,)}
-    quantity = record.metrics["latency_p50"].model_copy(
-        update={"value": value, "low": value * 0.99, "high": value * 1.01}
-    )
-    figures = {**record.metrics, "latency_p50": quantity}
-    return manifest.model_copy(update=changes), [record.model_copy(update={"metrics": figures})]
-
-
 def test_a_slower_level_is_found_and_called_worse() -> None:
-    (series,) = build_history(_runs((0.01, 12), (0.0108, 12)))
+    (series,) = build_history(history_runs((0.01, 12), (0.0108, 12)))
     (change,) = series.changes
-    assert abs(change.index - 12) <= 1 and change.worse is True
+    assert abs(change.start - 12) <= 1 and change.worse is True
     assert change.ratio == pytest.approx(1.08, abs=0.02)
-    assert change.run == f"run-{change.index:02}"
+    assert change.run == f"run-{change.start:02}"
 
 
 def test_a_faster_level_is_better_and_the_order_of_loading_does_not_matter() -> None:
-    (series,) = build_history(reversed(_runs((0.01, 12), (0.008, 12))))
+    (series,) = build_history(reversed(history_runs((0.01, 12), (0.008, 12))))
     assert [change.worse for change in series.changes] == [False]
 
 
 def test_nothing_is_compared_across_machines() -> None:
-    (series,) = build_history(_runs((0.01, 12), (0.02, 12), python=("3.11.1", "3.12.1")))
+    (series,) = build_history(history_runs((0.01, 12), (0.02, 12), python=("3.11.1", "3.12.1")))
     assert series.changes == ()
     assert [segment.differs for segment in series.segments] == [(), ("python",)]
     assert all("12 runs" in segment.why_none for segment in series.segments)
 
 
 def test_the_page_shows_changes_and_splits_in_both_languages() -> None:
-    series = build_history(_runs((0.01, 12), (0.0108, 12), (0.0108, 3), python=("3.11.1", "3.11.1", "3.12.1")))
+    series = build_history(history_runs((0.01, 12), (0.0108, 12), (0.0108, 3), python=("3.11.1", "3.11.1", "3.12.1")))
     page = render_history(series)
     assert page.count('class="run"') == 27
     assert 'class="change worse"' in page and 'class="machine"' in page
@@ -79,7 +48,7 @@ def test_the_page_shows_changes_and_splits_in_both_languages() -> None:
 
 
 def test_the_command_tells_changes_and_writes_the_page(tmp_path: Path, capsys: Out) -> None:
-    for manifest, records in _runs((0.01, 8), (0.012, 8)):
+    for manifest, records in history_runs((0.01, 8), (0.012, 8)):
         with RunStore.create(tmp_path / manifest.run_id, manifest) as store:
             for record in records:
                 store.write_record(record)
@@ -101,7 +70,7 @@ def test_no_history_is_told(tmp_path: Path, capsys: Out) -> None:
 
 
 def test_a_run_that_cannot_be_read_is_told_and_left_out(tmp_path: Path, capsys: Out) -> None:
-    for manifest, records in _runs((0.01, 3)):
+    for manifest, records in history_runs((0.01, 3)):
         with RunStore.create(tmp_path / manifest.run_id, manifest) as store:
             store.write_record(records[0])
     text = (tmp_path / "run-01" / "manifest.json").read_text(encoding="utf-8")

@@ -10,9 +10,11 @@ from markupsafe import Markup
 from leptonbench.errors import StorageError
 from leptonbench.paths import data_root
 from leptonbench.report import i18n, render_report
+from leptonbench.report.history_page import render_history
 from leptonbench.report.i18n import Translator, load_messages
 from leptonbench.report.view import build_view
 from leptonbench.schema import METRICS, Boundary, Cause, DemandSpec, Reason, Scenario, Status, SuiteSpec
+from tests.history_factory import every_kind
 from tests.report_factory import make_manifest, make_records, make_run, ok_record
 from tests.report_page import Node, parse
 from tests.suite_factory import suite_manifest, suite_records
@@ -218,6 +220,7 @@ def test_every_message_is_used(lang: str, monkeypatch: pytest.MonkeyPatch) -> No
         render_report(manifest.model_copy(update=updates), records, lang=lang)
     compressed = _compressed()
     render_report(suite_manifest(compressed), compressed, lang=lang)
+    render_history(every_kind(), lang=lang)
     assert set(catalogues[lang]) - catalogues[lang].used == set()
 
 

@@ -16,19 +16,19 @@ def _series(seed: int, *levels: tuple[float, int], noise: float = 0.01) -> list[
 
 def test_a_step_is_found_where_it_is() -> None:
     (found,) = change_points(_series(1, (1.0, 20), (1.05, 20)))
-    assert abs(found.index - 20) <= 1
+    assert abs(found.start - 20) <= 1
     assert found.p_value <= 0.001
     assert found.after / found.before == pytest.approx(1.05, abs=0.01)
 
 
 def test_a_step_shows_within_seven_runs_of_a_long_history() -> None:
     (found,) = change_points(_series(2, (1.0, 30), (1.05, 7)))
-    assert abs(found.index - 30) <= 1
+    assert abs(found.start - 30) <= 1
 
 
 def test_two_steps_are_two() -> None:
     found = change_points(_series(3, (1.0, 15), (1.1, 15), (0.9, 15)))
-    assert [round(point.index / 15) for point in found] == [1, 2]
+    assert [round(point.start / 15) for point in found] == [1, 2]
 
 
 def test_noise_alone_has_no_changes() -> None:
