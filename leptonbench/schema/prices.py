@@ -7,8 +7,8 @@ from enum import StrEnum
 from pydantic import Field, model_validator
 
 from leptonbench.schema.demand import Text
+from leptonbench.schema.fact import Fact
 from leptonbench.schema.quantity import Frozen
-from leptonbench.schema.spec import Fact
 
 
 class Terms(StrEnum):

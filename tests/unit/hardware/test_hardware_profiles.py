@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from leptonbench.catalog import load_profiles, load_yaml
 from leptonbench.paths import data_root
 from leptonbench.schema import DeviceProfile, Fact, IsaTable, RegionTable
+from leptonbench.schema.prices import OfferTable
 
 ROOT = data_root() / "hardware_profiles"
 CPU_FILES = sorted((ROOT / "cpu").glob("*.yaml"))
@@ -64,7 +65,7 @@ def test_a_figure_that_is_only_remembered_is_an_assumption():
 
 @pytest.mark.parametrize("path", PRICE_FILES, ids=lambda path: path.stem)
 def test_each_price_table_is_valid_and_sourced(path: Path):
-    prices = load_yaml(path, RegionTable)
+    prices = load_yaml(path, OfferTable if path.stem == "offers" else RegionTable)
     assert set(prices.title) == {"en", "zh"}
     check_facts(prices)
 
@@ -77,7 +78,7 @@ def test_the_isa_table_is_valid_and_sourced():
 
 
 def test_files_are_there():
-    assert {path.stem for path in PRICE_FILES} == {"carbon", "electricity", "pue"}
+    assert {path.stem for path in PRICE_FILES} == {"carbon", "electricity", "embodied", "offers", "pue", "terms"}
     assert {"generic-x86", "amd-epyc-milan", "intel-xeon-sapphire-rapids"} <= {path.stem for path in CPU_FILES}
 
 
