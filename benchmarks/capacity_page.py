@@ -12,6 +12,11 @@ from leptonbench.atomic import write_atomically
 PAGE = ROOT / "docs" / "validation.md"
 _TITLE = "# Validation\n\nWhat models say, held against what is known. Each section is written by its benchmark.\n"
 
+_NO_LIVE = (
+    "Not held against a live load here (`--rounds 0`): what a server cell shows on a machine that does other work at "
+    "the same time says nothing about the model.\n"
+)
+
 
 def write(document: dict[str, Any], page: Path = PAGE) -> None:
     """Put the section in place of the one between its marks, or at the end of the page."""
@@ -47,8 +52,7 @@ def compose(document: dict[str, Any]) -> str:
         "Units by the formula and by simulation:\n",
         _table(("case", "formula", "simulation"), details["units"]),
     ]
-    if "live" in details:
-        parts += _live(details)
+    parts += _live(details) if "live" in details else [_NO_LIVE]
     parts += _published(details)
     return "\n".join(parts)
 

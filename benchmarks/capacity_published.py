@@ -1,8 +1,8 @@
 """Published server rates of MLPerf Inference, predicted from the same system's single-stream and offline results.
 
-A system's single-stream latency gives the time of a batch of one, its offline throughput that of a very large one; a
-straight line between them gives every batch. The capacity model then says at which Poisson rate 99 % are answered
-within the benchmark's limit, at its best batch size. Nothing is fitted.
+A system's single-stream latency (its 90th percentile) gives the time of a batch of one, its offline throughput that of
+a very large one; a straight line between them gives every batch. The capacity model then says at which Poisson rate
+99 % are answered within the benchmark's limit, at its best batch size. Nothing is fitted.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ LIMITS_S = {
 """Server latency limits of the benchmarks' rules (mlcommons/inference_policies), in seconds, of the 99th percentile."""
 _PERCENTILE = 0.99
 _BISECTIONS = 7
+_SAME_MACHINE = 1.1
 
 
 class Prediction(NamedTuple):
@@ -67,16 +68,21 @@ def ratios() -> dict[str, list[float]]:
 
 
 def predictions() -> list[Prediction]:
-    """Predict every system that has all three scenarios of a benchmark whose limit is known."""
+    """Predict every system that has all three scenarios of a benchmark whose limit is known.
+
+    Rows whose server rate is far above the offline one are of two machines under one name, and left out.
+    """
     found = []
     for (_, _, system, benchmark), rows in sorted(results().items()):
         if benchmark not in LIMITS_S or not {"Server", "Offline", "SingleStream"} <= rows.keys():
             continue
+        published, offline = float(rows["Server"]["result"]), float(rows["Offline"]["result"])
+        if published > _SAME_MACHINE * offline:
+            continue
         engines = max(1, int(float(rows["Server"]["accelerators_per_node"] or 0)))
-        offline = float(rows["Offline"]["result"])
         alone_s = float(rows["SingleStream"]["result"]) / 1e3
         predicted = sustained(alone_s, offline / engines, engines, LIMITS_S[benchmark])
-        found.append(Prediction(system, benchmark, offline, float(rows["Server"]["result"]), predicted))
+        found.append(Prediction(system, benchmark, offline, published, predicted))
     return found
 
 

@@ -50,7 +50,7 @@ Part = tuple[list[Outcome], dict[str, Any]]
 
 
 def _against_theory() -> Part:
-    known, exact = cases.known_waits(), cases.exact_percentiles()
+    known, (exact, held) = cases.known_waits(), cases.exact_percentiles()
     by_law = defaultdict(list)
     for law, case in cases.formula_percentiles():
         by_law[law].append(case)
@@ -60,6 +60,7 @@ def _against_theory() -> Part:
         Outcome("formulas: worst error of printed waits", cases.worst(known), "%", GOAL_KNOWN_PERCENT, n=len(known)),
         Outcome("simulation: mean error of exact p99", cases.mean(exact), "%", GOAL_EXACT_PERCENT, n=len(exact)),
         Outcome("simulation: worst error of exact p99", cases.worst(exact), "%", n=len(exact)),
+        Outcome("simulation: exact p99 within the interval of a run", 100 * held, "%", n=len(exact)),
         Outcome("formula: mean error of p99, cv <= 1", cases.mean(trusted), "%", GOAL_FORMULA_PERCENT, n=len(trusted)),
         Outcome("formula: worst error of p99, cv <= 1", cases.worst(trusted), "%", n=len(trusted)),
         Outcome("formula: mean error of p99, cv 2", cases.mean(by_law[WIDE]), "%", n=len(by_law[WIDE])),

@@ -44,7 +44,7 @@ def follow_hours(search: Search, arrivals: Arrivals, fleet: Fleet, required: int
     needed = staffing(search, knots, required)
     serving = {rate: _between(needed, rate, required) for rate in rates}
     busy = _busy(search, knots, fleet.bought(required))
-    shares = [float(np.interp(rate, *busy)) for rate in arrivals.rates_per_s]
+    shares = np.interp(arrivals.rates_per_s, *busy).tolist()
     units = tuple(fleet.bought(serving[rate]) if rate > 0 else 0 for rate in arrivals.rates_per_s)
     return Hours(units, max(shares), math.fsum(shares) / len(shares))
 

@@ -61,5 +61,5 @@ def resample(service: ServiceModel, rng: np.random.Generator, draws: int) -> Sam
 
 def _drawn(times_s: Floats, rng: np.random.Generator, draws: int) -> Floats:
     """Return times drawn with replacement, shape `[draws, n]`."""
-    chosen = rng.integers(len(times_s), size=(draws, min(len(times_s), _MOST_TIMES)))
+    chosen = rng.integers(len(times_s), size=(draws, min(len(times_s), _MOST_TIMES)), dtype=np.int32)
     return np.asarray(times_s[chosen])

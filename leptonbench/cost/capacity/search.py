@@ -21,8 +21,8 @@ _LATE = 100  # queries beyond the percentile in a whole run
 _RELAXATIONS = 10  # that a run spans at least
 _FILLINGS = 50  # queries a run has at least for each that is in service at once
 FINE, ROUGH = 0.05, 0.15  # precision of what a plan states, and of what bounds it
-_SHORTEST, _LONG, _LONGEST = 10_000, 200_000, 2_000_000  # whole runs; a run that is doubled ends at the second
-_ROUGHER = 4  # times as short are the longest runs of what only bounds a plan
+_SHORTEST, _LONG, _LONGEST = 10_000, 100_000, 2_000_000  # whole runs; a run that is doubled ends at the second
+_ROUGHER = 2  # times as short are the longest runs of what only bounds a plan
 _FIRST_STEP = 256  # share of the guess that the first step away from it is
 _GLANCE, _GLANCES = 5_000, 4  # queries of a first look at least, and how many looks make a whole run
 
@@ -95,7 +95,10 @@ class Search:
 
     def at(self, rate_per_s: float) -> Search:
         """Return a coarser search at another rate with the same luck."""
-        return replace(self, rate_per_s=rate_per_s, within=ROUGH, _seen={})
+        other = replace(self, rate_per_s=rate_per_s, within=ROUGH, _seen={})
+        # What follows from the service times alone is not worked out again.
+        other.__dict__.update((name, getattr(self, name)) for name in ("_laid_out", "capacity_per_s", "_scatter"))
+        return other
 
     def load(self, units: int) -> float:
         """Return the rate over what so many units finish when queries never run out."""

@@ -85,8 +85,8 @@ class Draws:
 
     def take(self, queries: int) -> tuple[Floats, Floats]:
         """Return the first arrivals in seconds and uniform draws, both of shape `[queries]`."""
-        missing = queries - len(self._arrivals)
-        if missing > 0:
+        if queries > len(self._arrivals):
+            missing = max(queries - len(self._arrivals), len(self._arrivals))  # doubled: each copy is made but once
             self._arrivals = np.concatenate([self._arrivals, self._more(missing)])
             self._uniforms = np.concatenate([self._uniforms, self._service_rng.random(missing)])
         return self._arrivals[:queries], self._uniforms[:queries]

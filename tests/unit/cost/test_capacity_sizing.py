@@ -179,6 +179,13 @@ def test_one_round_and_few_samples_are_said() -> None:
     assert "one round" in notes and "20 service times" in notes
 
 
+def test_a_load_beyond_published_servers_is_said() -> None:
+    loose = size(constant({1: 0.01}), Arrivals.steady(985.0), Target(0.99, 2.0))
+    assert loose.required == 10 and any("nine in ten published servers" in note for note in loose.notes)
+    roomy = size(constant({1: 0.01}), Arrivals.steady(800.0), Target(0.99, 2.0))
+    assert roomy.required == 9 and not any("nine in ten" in note for note in roomy.notes)
+
+
 def test_the_provenance_is_the_weakest() -> None:
     projected = ServiceModel.constant({1: 0.01}, provenance=Provenance.PROJECTED, method="test")
     assert size(projected, WEEK, P99).provenance is Provenance.PROJECTED
