@@ -20,6 +20,7 @@ from leptonbench.fpga.scoreboard.accelerators import Accelerator, configure, loa
 from leptonbench.fpga.scoreboard.contention import throughput
 from leptonbench.fpga.scoreboard.estimate import ArrayShape, Estimate, Estimator, Supply
 from leptonbench.fpga.scoreboard.networks.drawing import Drawing
+from leptonbench.fpga.scoreboard.page import with_tables
 from leptonbench.fpga.scoreboard.published import Figure, Figures, load_figures
 from leptonbench.fpga.scoreboard.score import Estimators, HostTime, host_time, score
 
@@ -307,6 +308,15 @@ def test_a_report_is_plain_data(tmp_path: Path) -> None:
     found = document(report(published=_file(tmp_path, ROW), keep=False))
     assert json.loads(json.dumps(found)) == found
     assert found["fitted"]["host_s_per_pixel"]["pairs"] >= 10
+
+
+def test_the_pages_tables_are_made_of_a_report(tmp_path: Path) -> None:
+    found = report(published=_file(tmp_path, ROW, ROW.replace("int8,512", "int6,1024")), keep=False)
+    page = with_tables("before\n<!-- scoreboard: begin -->\nold\n<!-- scoreboard: end -->\nafter\n", found)
+    assert page.startswith("before\n") and page.endswith("after\n") and "old" not in page
+    assert "| CHaiDNN-v2, ZCU102 (ZU9), all cores | no | 1 | 1 |" in page
+    assert "| not 8-bit integers | 1 |" in page
+    assert with_tables(page, found) == page
 
 
 def test_the_bundled_figures_name_their_sources() -> None:
