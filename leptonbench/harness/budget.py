@@ -11,13 +11,13 @@ from leptonbench.schema import CellSpec, Scenario, SuiteSpec
 PREPARE_SHARE = 0.30
 SCORE_SHARE = 0.30
 SIMULATE_SHARE = 0.10  # what is left measures
+RESERVE_S = 8.0  # to write the records: no further round is started
 _SHORTEST_S = 0.5  # of a window, unless the suite's own is shorter
 # Seconds that a fresh process needs before its timed window, by engine: for estimates only, never for a result.
 _START_S = {"torch": 4.0, "torch-compile": 10.0, "onnxruntime": 1.2, "openvino": 1.6}
 _START_ELSE_S = 2.0
 _AROUND_S = 0.8  # warm-up, calibration and the end of a process
 _SERVER_TRIALS = 1.4  # runs a server cell needs for each round it keeps, typically
-_STREAMS = (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def round_estimate_s(cell: CellSpec, suite: SuiteSpec, sample_s: float = 0.0) ->
         sample_s: Of one inference, where it is known: a slow network needs longer for the fewest queries.
     """
     scenario = next((s for s in suite.scenarios if s.kind is cell.scenario), None)
-    queries = scenario.min_queries if scenario and cell.scenario in _STREAMS else 0
+    queries = scenario.min_queries if scenario and cell.scenario is not Scenario.OFFLINE else 0
     samples = cell.batch if cell.scenario is Scenario.MULTI_STREAM else 1
     window_s = max(suite.duration_s, queries * samples * sample_s)
     trials = _SERVER_TRIALS if cell.scenario is Scenario.SERVER else 1.0
@@ -84,10 +84,10 @@ def groups_by_importance(cells: Sequence[CellSpec], suite: SuiteSpec) -> dict[st
 def fit_budget(
     cells: Sequence[CellSpec], suite: SuiteSpec, *, left_s: float, sample_s: Mapping[str, float] | None = None
 ) -> tuple[tuple[CellSpec, ...], tuple[CellSpec, ...], float]:
-    """Cut a run to the time left: shorter windows, then whole scenarios from the last, then variants from the last.
+    """Cut a run to the time left, by shorter windows and then by fewer cells.
 
     A scenario or a variant goes for all workloads and engines at once, so that what is left is a complete, smaller
-    matrix; the first variant, which the others are compared with, stays.
+    matrix.
 
     Args:
         cells: What could be measured.
@@ -105,16 +105,35 @@ def fit_budget(
         trial = suite.model_copy(update={"duration_s": duration_s})
         return sum(round_estimate_s(cell, trial, known.get(cell.group, 0.0)) for cell in kept)
 
-    kept = list(cells)
-    scenarios = [scenario.kind for scenario in suite.scenarios]
+    kept = cut(cells, suite, lambda some: min(needs_s(some, suite.duration_s), needs_s(some, shorter_s)) <= left_s)
+    duration_s = suite.duration_s if needs_s(kept, suite.duration_s) <= left_s else shorter_s
+    return kept, tuple(cell for cell in cells if cell not in kept), duration_s
+
+
+def cut(
+    cells: Sequence[CellSpec], suite: SuiteSpec, fits: Callable[[Sequence[CellSpec]], bool]
+) -> tuple[CellSpec, ...]:
+    """Drop whole scenarios from the last, then variants and engines from the last, then cells, until the rest fits.
+
+    The most important cell stays, whether it fits or not.
+
+    Args:
+        cells: What is left to measure.
+        suite: Lists scenarios, variants and engines in the order of their importance.
+        fits: Whether there is time for some of the cells.
+
+    Returns:
+        The cells kept, in the order given.
+    """
     cuts: list[Callable[[CellSpec], bool]] = [
-        *(lambda cell, kind=kind: cell.scenario is not kind for kind in reversed(scenarios[1:])),
-        *(lambda cell, name=name: cell.variant != name for name in reversed(suite.variants[1:])),
+        *(lambda cell, kind=scenario.kind: cell.scenario is not kind for scenario in reversed(suite.scenarios)),
+        *(lambda cell, name=name: cell.variant != name for name in reversed(suite.variants)),
+        *(lambda cell, name=name: cell.backend != name for name in reversed(suite.backends)),
+        *(lambda cell, key=one.key: cell.key != key for one in sorted(cells, key=by_importance(suite), reverse=True)),
     ]
-    for keep in (lambda cell: True, *cuts):
-        smaller = [cell for cell in kept if keep(cell)]
-        kept = smaller or kept
-        for duration_s in (suite.duration_s, shorter_s):
-            if needs_s(kept, duration_s) <= left_s:
-                return tuple(kept), tuple(cell for cell in cells if cell not in kept), duration_s
-    return tuple(kept), tuple(cell for cell in cells if cell not in kept), shorter_s
+    kept = tuple(cells)
+    for keep in cuts:
+        if fits(kept):
+            break
+        kept = tuple(cell for cell in kept if keep(cell)) or kept
+    return kept

@@ -40,7 +40,8 @@ def schedule(
 ) -> Iterator[CellSpec]:
     """Yield which cell is measured next: one round of every cell that needs one, in random order, then again.
 
-    The caller appends each finished round to `done`, which decides whether a cell comes again.
+    The caller appends each finished round to `done`, which decides whether a cell comes again. A cell that the caller
+    takes out of `cells` does not come in the next sweep.
     """
     sweep = 0
     while pending := [cell for cell in cells if remaining(cell, done[cell.key], rounds)]:

@@ -15,6 +15,7 @@ from leptonbench.errors import LeptonError, UsageError
 from leptonbench.harness.accelerator import HOST_GPU, measure_idle
 from leptonbench.harness.budget import (
     PREPARE_SHARE,
+    RESERVE_S,
     SCORE_SHARE,
     Budget,
     fit_budget,
@@ -36,11 +37,12 @@ from leptonbench.harness.manifest import (
     run_name,
     with_window,
 )
+from leptonbench.harness.measuring import measure_cells
 from leptonbench.harness.pantry import MOST_CHILDREN, Pantry
 from leptonbench.harness.plan import RunPlan, plan_run, skipped_record
 from leptonbench.harness.rate import decide
 from leptonbench.harness.request import Plan, Progress, RunOutcome, RunRequest
-from leptonbench.harness.rounds import run_round, schedule, trials
+from leptonbench.harness.rounds import run_round, trials
 from leptonbench.harness.scoring import Ask, score_groups
 from leptonbench.harness.simulated import answering, is_simulated
 from leptonbench.harness.simulating import simulate_cells
@@ -60,7 +62,6 @@ from leptonbench.store import RunStore
 _TIMEOUT_FACTOR = 10.0  # a round that takes ten times its estimate hangs
 _TIMEOUT_FLOOR_S = 120.0
 _MEMORY_SHARE = 0.9  # of the memory available at the start: a runaway engine fails before the machine swaps
-_STOP_BEFORE_S = 8.0  # left in a budget: no further round is started
 
 
 def plan(request: RunRequest) -> Plan:
@@ -156,13 +157,14 @@ class Run:
         done = {cell.key: self.store.rounds(cell.key) for cell in cells}
         for cell in cells:
             check_same_artifact(done[cell.key], self.pantry.artifact(cell).sha256, cell=cell.key)
+        finished = cells
         try:
-            self.measure(cells, done)
+            finished = measure_cells(self, cells, done)
         finally:
             # Also on Ctrl-C: what was measured becomes records, those with too few rounds marked as such.
             self.progress.phase("write the records")
-            artifacts = {cell.key: self.pantry.artifact(cell) for cell in cells}
-            workloads = {cell.workload for cell in (*cells, *(record.cell for record in self.simulated))}
+            artifacts = {cell.key: self.pantry.artifact(cell) for cell in finished}
+            workloads = {cell.workload for cell in (*finished, *(record.cell for record in self.simulated))}
             metrics = {name: self.pantry.task(name).metric for name in workloads}
             finish_records(
                 self.store,
@@ -333,7 +335,7 @@ class Run:
             return list(cells)
         known = {group: score.sample_s for group, score in self.scores.items()}
         suite = self.plan.suite.model_copy(update={"duration_s": self.duration_s})
-        kept, dropped, window_s = fit_budget(cells, suite, left_s=left, sample_s=known)
+        kept, dropped, window_s = fit_budget(cells, suite, left_s=left - RESERVE_S, sample_s=known)
         if self.attempt == 0:
             self.duration_s = window_s
             self.store.update(settings=with_window(self.store.manifest.settings, window_s))
@@ -345,29 +347,13 @@ class Run:
             self.tell(notice)
         return list(kept)
 
-    def skip_for_budget(self, cell: CellSpec) -> None:
-        """Record a cell that the budget leaves no time for."""
+    def skip_for_budget(self, cell: CellSpec, rounds: int = 0) -> None:
+        """Record a cell that the budget leaves no time for, or only for some of its rounds, which are kept."""
         hint = f"`leptonbench run --resume` or a larger --budget than {self.request.budget_s:g} s"
         message = "the time budget is spent"
+        if rounds:
+            message += f"; it sufficed for {rounds} of {self.plan.suite.rounds} rounds"
         self.store.write_record(skipped_record(cell, Reason(code="budget", message=message, hint=hint)))
-
-    def measure(self, cells: list[CellSpec], done: dict[str, list[RoundRecord]]) -> None:
-        """Measure the rounds that are missing, interleaved; each is on disk before the next starts."""
-        rounds = self.plan.suite.rounds
-        total = len(cells) * rounds
-        walls: list[float] = []
-        for cell in schedule(cells, done, rounds=rounds, seed=self.request.seed):
-            left = self.left_s()
-            if left is not None and left < _STOP_BEFORE_S:
-                break
-            finished = sum(min(rounds, len(done[c.key])) for c in cells)
-            eta_s = (total - finished) * sum(walls) / len(walls) if walls else None
-            self.progress.round(cell, finished, total, status="running", detail="", eta_s=eta_s)
-            record = self.measure_round(cell, done[cell.key])
-            done[cell.key].append(record)
-            walls.append(record.wall_s)
-            detail = round_detail(record)
-            self.progress.round(cell, finished + 1, total, status=record.status.value, detail=detail, eta_s=None)
 
     def measure_round(self, cell: CellSpec, done: Sequence[RoundRecord]) -> RoundRecord:
         """Measure one round of one cell."""
@@ -384,12 +370,3 @@ class Run:
                 timeout_s=self.timeout_s(cell),
                 attempt=self.attempt,
             )
-
-
-def round_detail(record: RoundRecord) -> str:
-    """Return a round's outcome in a few words."""
-    if record.reason is not None:
-        return record.reason.message
-    if "latency_p50" in record.values:
-        return f"p50 {record.values['latency_p50'] * 1e3:.2f} ms"
-    return f"{record.values.get('throughput', 0.0):.1f}/s"
