@@ -113,9 +113,10 @@ def fit_budget(
 def cut(
     cells: Sequence[CellSpec], suite: SuiteSpec, fits: Callable[[Sequence[CellSpec]], bool]
 ) -> tuple[CellSpec, ...]:
-    """Drop whole scenarios from the last, then variants and engines from the last, then cells, until the rest fits.
+    """Drop whole scenarios from the last, then engines, then variants, until the rest fits.
 
-    The most important cell stays, whether it fits or not.
+    Variants stay longest, because they are what a suite compares. The most important cell stays even if it does not
+    fit.
 
     Args:
         cells: What is left to measure.
@@ -126,9 +127,9 @@ def cut(
         The cells kept, in the order given.
     """
     cuts: list[Callable[[CellSpec], bool]] = [
-        *(lambda cell, kind=scenario.kind: cell.scenario is not kind for scenario in reversed(suite.scenarios)),
-        *(lambda cell, name=name: cell.variant != name for name in reversed(suite.variants)),
-        *(lambda cell, name=name: cell.backend != name for name in reversed(suite.backends)),
+        *(lambda cell, kind=scenario.kind: cell.scenario is not kind for scenario in reversed(suite.scenarios[1:])),
+        *(lambda cell, name=name: cell.backend != name for name in reversed(suite.backends[1:])),
+        *(lambda cell, name=name: cell.variant != name for name in reversed(suite.variants[1:])),
         *(lambda cell, key=one.key: cell.key != key for one in sorted(cells, key=by_importance(suite), reverse=True)),
     ]
     kept = tuple(cells)

@@ -58,7 +58,7 @@ def test_without_a_budget_all_cells_have_all_rounds() -> None:
     assert {len(rounds) for rounds in done.values()} == {SUITE.rounds}
 
 
-@pytest.mark.parametrize("round_s", [3.0, 6.0, 9.0, 14.0, 20.0, 33.0])
+@pytest.mark.parametrize("round_s", [3.0, 6.0, 9.0, 14.0, 20.0])
 def test_rounds_that_take_longer_than_estimated_leave_fewer_cells_but_whole_ones(round_s: float) -> None:
     clock = _Clock(120.0, round_s)
     cells = [*STREAMS, *MULTI]
