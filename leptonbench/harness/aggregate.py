@@ -114,7 +114,9 @@ def _status(data: CellData) -> tuple[Status, Reason | None]:
     if data.agreement is not None and data.agreement < _AGREEMENT:
         message = f"only {data.agreement:.1%} of the timed answers equal the scored ones"
         return Status.INVALID, Reason(
-            code="answers-differ", message=message, hint="the engine is not deterministic here"
+            code="answers-differ",
+            message=message,
+            hint="the engine is not deterministic, or an answer depends on its batch, as dynamic quantisation makes it",
         )
     invalid = next((r for r in data.rounds if r.status is Status.INVALID), None)
     return (Status.INVALID, invalid.reason) if invalid is not None else (Status.OK, None)
