@@ -64,13 +64,13 @@ def finish_records(
     Args:
         store: The run.
         plan: What was decided.
-        artifacts: By cell key.
+        artifacts: By cell key, of those to record.
         scores: By group.
         metrics: By workload.
         done: Rounds by cell key, in order.
         simulated: Records of simulated cells, without what needs other cells.
     """
-    cells = [cell for cell in plan.cells if cell.key in done]
+    cells = [cell for cell in plan.cells if cell.key in artifacts]
     records = {
         cell.key: cell_record(
             store, plan, cell, artifact=artifacts[cell.key], score=scores.get(cell.group), done=done[cell.key]
