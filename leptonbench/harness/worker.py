@@ -56,7 +56,7 @@ _CALIBRATE_RUNS, _CALIBRATE_S = 3, 0.25  # likewise, to tell LoadGen what latenc
 _PROCESSING_REPEATS = 16  # samples whose pre- and post-processing is timed
 _MAX_SERVER_S = 8  # windows: a rate that needs longer for the fewest queries is of no use to a buyer
 _STREAM_HINT = 0.5  # of the calibrated latency: LoadGen then generates four times the queries that it should need
-_OFFLINE_HINT = 1.3  # over the fastest calibrated rate: a hint that is too low leaves the window too short
+_OFFLINE_HINT = 2.0  # over the fastest calibrated rate: too low a hint makes the run invalid, too high a longer one
 
 
 class UnreachableTargetError(MeasurementError):

@@ -120,7 +120,8 @@ def _of_one_boundary(rule: Rule, workload: str, records: Sequence[CellRecord]) -
 
 def _rank(rule: Rule, workload: str, scenario: Scenario, pool: list[CellRecord]) -> Answer:
     accurate = [record for record in pool if record.meets_quality]
-    good = [record for record in accurate if record.meets_target] if rule.needs_target else accurate
+    judged = rule.needs_target and scenario is not _OFFLINE  # a batch that is worked off has no latency
+    good = [record for record in accurate if record.meets_target] if judged else accurate
     nothing = Answer(
         rule,
         workload,

@@ -52,6 +52,14 @@ def test_a_scenario_without_a_qualifying_cell_gives_way_to_the_next() -> None:
     assert (nothing.best, nothing.scenario, nothing.candidates, nothing.rejected_target) == (None, SERVER, 1, 1)
 
 
+def test_work_without_a_latency_is_judged_by_its_price_alone() -> None:
+    dear, cheap = (
+        ok_record(variant, "onnxruntime", Scenario.OFFLINE, seconds).model_copy(update={"meets_target": None})
+        for variant, seconds in (("fp32", 0.02), ("int8-static", 0.01))
+    )
+    assert answer(CHEAPEST, "inspection", [dear, cheap]).best is cheap
+
+
 def test_an_unknown_quality_does_not_qualify() -> None:
     unknown = ok_record("fp32", "onnxruntime", SINGLE, 0.02).model_copy(update={"meets_quality": None})
     found = answer(FASTEST, "inspection", [unknown])
