@@ -21,22 +21,31 @@ _TITLES = {
     Question.FRUGAL: "least energy",
 }
 
+_TOLD_ONE_BY_ONE = 3  # skipped cells with the same reason; `--json` has each
+
 
 def show_plan(plan: Plan) -> None:
     """Print the cells, the skipped ones with reasons, and the time it will take."""
     name = CellNames([*plan.cells, *(record.cell for record in plan.skipped)])
     rows = [[name(cell), "run", ""] for cell in plan.cells]
-    absent = [record for record in plan.skipped if record.reason and record.reason.code == "no-device"]
-    rows += [[name(record.cell), "skip", because(record.reason)] for record in plan.skipped if record not in absent]
-    rows += _absent_rows(absent)
-    console.table([Column("cell"), Column("plan"), Column("why")], rows)
+    console.table([Column("cell"), Column("plan"), Column("why")], rows + _skipped_rows(plan.skipped, name))
     console.say(plan_line(plan))
 
 
-def _absent_rows(records: Sequence[CellRecord]) -> list[list[str]]:
-    """Return one row for all cells on a device that is not there."""
-    groups = Counter((record.cell.device, because(record.reason)) for record in records)
-    return [[f"{counted(count, 'cell')} on {device}", "skip", why] for (device, why), count in groups.items()]
+def _skipped_rows(records: Sequence[CellRecord], name: CellNames) -> list[list[str]]:
+    """Return a row for each cell; one for all that an engine leaves out on a device for the same reason, if many."""
+    groups: dict[tuple[str, str, str], list[CellRecord]] = {}
+    for record in records:
+        groups.setdefault((record.cell.backend, record.cell.device, because(record.reason)), []).append(record)
+    rows = []
+    for (engine, device, why), group in groups.items():
+        words = [name(record.cell) for record in group]
+        if len(group) > _TOLD_ONE_BY_ONE:
+            variants = {record.cell.variant for record in group}
+            which = counted(len(variants), "variant") if len(variants) > 1 else variants.pop()
+            words = [f"{counted(len(group), 'cell')} of {engine} on {device} ({which})"]
+        rows += [[word, "skip", why] for word in words]
+    return rows
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:
