@@ -60,7 +60,9 @@ def host_prices(device: DeviceProfile, suite: SuiteSpec, *, threads: int, date: 
             assumption("whole-server power, idle", device.power.idle_w),
             assumption("whole-server power, full load", device.power.full_w),
         ]
-    why = f"the profile `{device.name}` has no price"
+    why = f"the profile `{device.name}` has no price" + (
+        " of renting it" if owned else " of owning it" if rented else ""
+    )
     return Prices(rented, owned, why, unique(rows))
 
 

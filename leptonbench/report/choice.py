@@ -34,9 +34,10 @@ _SINGLE, _MULTI, _SERVER, _OFFLINE = (
     Scenario.OFFLINE,
 )
 ENERGY, WALL_ENERGY = "energy_per_inference", "wall_energy_per_inference"
+RENTED, OWNED = "cost_per_million", "owned_cost_per_million"
 RULES = (
     Rule(Question.FASTEST, "latency_p50", (_SINGLE, _MULTI, _SERVER, _OFFLINE), needs_target=False),
-    Rule(Question.CHEAPEST, "cost_per_million", (_SERVER, _SINGLE, _MULTI, _OFFLINE), needs_target=True),
+    Rule(Question.CHEAPEST, RENTED, (_SERVER, _SINGLE, _MULTI, _OFFLINE), needs_target=True),
     Rule(Question.FRUGAL, ENERGY, (_SINGLE, _SERVER, _MULTI, _OFFLINE), needs_target=False),
 )
 
@@ -73,14 +74,17 @@ def metric_of(record: CellRecord, tag: str) -> Quantity | None:
 
 
 def comparable(tag: str, records: Sequence[CellRecord]) -> str:
-    """Return the metric by which cells are compared: where joules have several boundaries, those at the wall.
+    """Return the metric by which cells of several devices are compared.
 
-    Runs from before there were such have one boundary each.
+    Joules of several boundaries are compared at the wall (runs from before there were such have one boundary each), and
+    dollars of machines of which some cannot be rented by what they cost their owner.
     """
-    if tag != ENERGY or not any(metric_of(record, WALL_ENERGY) for record in records):
-        return tag
-    boundaries = {found.boundary for record in records if (found := metric_of(record, ENERGY)) is not None}
-    return WALL_ENERGY if len(boundaries) > 1 else tag
+    if tag == RENTED and any(metric_of(record, OWNED) and not metric_of(record, RENTED) for record in records):
+        return OWNED
+    if tag == ENERGY and any(metric_of(record, WALL_ENERGY) for record in records):
+        boundaries = {found.boundary for record in records if (found := metric_of(record, ENERGY)) is not None}
+        return WALL_ENERGY if len(boundaries) > 1 else tag
+    return tag
 
 
 def _worth(record: CellRecord, tag: str) -> float:
@@ -93,7 +97,7 @@ def answer(rule: Rule, workload: str, records: Sequence[CellRecord]) -> Answer:
 
     Only cells with status `ok` are considered: an invalid measurement is shown, never recommended.
     """
-    rule = _of_one_boundary(rule, workload, records)
+    rule = _like_with_like(rule, workload, records)
     fallback: Answer | None = None
     for scenario in rule.scenarios:
         pool = [
@@ -112,8 +116,8 @@ def answer(rule: Rule, workload: str, records: Sequence[CellRecord]) -> Answer:
     return fallback or Answer(rule, workload, None, None)
 
 
-def _of_one_boundary(rule: Rule, workload: str, records: Sequence[CellRecord]) -> Rule:
-    """Return a rule that compares like with like: joules of a card and of a whole server only at the wall."""
+def _like_with_like(rule: Rule, workload: str, records: Sequence[CellRecord]) -> Rule:
+    """Return a rule by a metric that all of the workload's cells can have."""
     mine = [record for record in records if record.cell.workload == workload and record.status is Status.OK]
     return rule._replace(metric=comparable(rule.metric, mine))
 

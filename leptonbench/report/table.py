@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from leptonbench.report.choice import comparable, metric_of
+from leptonbench.report.choice import RENTED, comparable, metric_of
 from leptonbench.report.compress import floor_state
 from leptonbench.report.naming import SCENARIO_ORDER, Namer, ordered
 from leptonbench.report.numbers import Figure, Scale, clearly_better, figure, lower_is_better, scale_for
@@ -116,7 +116,10 @@ def _values(records: Sequence[CellRecord], tag: str) -> list[float]:
 
 
 def _group(group_id: str, records: list[CellRecord], namer: Namer) -> Group:
-    tags = [comparable(tag, records) for tag in COLUMNS]
+    # A price of renting stays beside the price of owning by which cells are compared.
+    tags = list(
+        dict.fromkeys(t for tag in COLUMNS for t in (*((tag,) if tag == RENTED else ()), comparable(tag, records)))
+    )
     shown = [tag for tag in tags if _values(records, tag)]
     present = [record for record in records if record.metrics]
     hidden = tuple((tag, _reasons(present, tag)) for tag in tags if tag not in shown) if present else ()

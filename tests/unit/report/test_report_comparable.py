@@ -1,8 +1,8 @@
-"""Joules are compared like with like: those of a card and of a whole server at the wall only."""
+"""Devices are compared like with like: joules at the wall, dollars of what everything compared can be had for."""
 
 from __future__ import annotations
 
-from leptonbench.report.choice import ENERGY, RULES, WALL_ENERGY, Question, answer, comparable
+from leptonbench.report.choice import ENERGY, OWNED, RENTED, RULES, WALL_ENERGY, Question, answer, comparable
 from leptonbench.schema import Boundary, CellRecord, Provenance, Quantity, Status
 from tests.harness_factory import cell
 
@@ -38,3 +38,21 @@ def test_other_metrics_and_older_runs_stay_as_they_were() -> None:
     assert comparable("latency_p50", [CARD, SERVER]) == "latency_p50"
     older = [_record("torch", 1.0, Boundary.DEVICE, None), _record("openvino", 1.0, Boundary.WALL, None)]
     assert comparable(ENERGY, older) == ENERGY
+
+
+def _priced(backend: str, **dollars: float) -> CellRecord:
+    metrics = {
+        tag: Quantity(value=value, unit="USD", provenance=Provenance.PROJECTED) for tag, value in dollars.items()
+    }
+    record_cell = cell(backend=backend, device="kv260" if backend == "fpga" else "host-cpu")
+    return CellRecord(cell=record_cell, status=Status.OK, metrics=metrics, meets_quality=True, meets_target=True)
+
+
+def test_a_board_that_nobody_rents_out_is_compared_by_what_owning_costs() -> None:
+    cheapest = next(rule for rule in RULES if rule.question is Question.CHEAPEST)
+    server = _priced("onnxruntime", **{RENTED: 0.9, OWNED: 0.3})
+    dear, cheap = (_priced("fpga", **{OWNED: usd}) for usd in (0.8, 0.2))
+    assert comparable(RENTED, [server, dear]) == OWNED
+    assert answer(cheapest, "inspection", [server, dear]).best is server
+    assert answer(cheapest, "inspection", [server, cheap]).best is cheap
+    assert answer(cheapest, "inspection", [server]).rule.metric == RENTED
