@@ -68,7 +68,14 @@ class Gpu:
         self._nvml = _start(library)
         self._index = _visible(self._nvml) if index is None else index
         count = int(self._nvml.nvmlDeviceGetCount())
-        if not 0 <= self._index < count:
+        if self._index < 0:
+            self._nvml.nvmlShutdown()
+            raise PrerequisiteError(
+                "CUDA_VISIBLE_DEVICES leaves no whole GPU to this process",
+                cause=f"it is `{os.environ.get('CUDA_VISIBLE_DEVICES', '')}`, and the driver shows {count}",
+                hint="name a card by its number or UUID, see `nvidia-smi -L`; its instances (MIG) are not measured",
+            )
+        if self._index >= count:
             self._nvml.nvmlShutdown()
             raise PrerequisiteError(
                 f"there is no GPU {self._index}",
