@@ -111,7 +111,7 @@ def _show(found: Projection) -> None:
         console.out(
             f"  back-test: {claim.n} projections that stood on {claim.own} of the device and {claim.kin or 'any kin'}: "
             f"mean absolute error {claim.mean_abs_error:.1%}, median {claim.median_abs_error:.1%}, "
-            f"bias {claim.bias:+.1%}, 90 % within a factor of {claim.factor:.2f}"
+            f"bias {claim.bias:+.1%}; new results lay within a factor of {claim.factor:.2f} in 90 %"
         )
     columns = [console.Column(name) for name in ("leans on", "benchmark", "scenario")]
     columns += [console.Column(name, right=True) for name in ("rate", "weight", "submissions")]
