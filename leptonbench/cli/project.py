@@ -65,6 +65,7 @@ def project(
 
 def _project_run(name: str, devices: tuple[str, ...], measured_on: str | None, *, as_json: bool) -> int:
     """Project a run's cells, add the records to the run, and show them."""
+    from leptonbench.cli.run import say_left
     from leptonbench.cli.wording import overview
     from leptonbench.projector.cells import add_to_run
     from leptonbench.schema import SCHEMA_VERSION
@@ -79,8 +80,7 @@ def _project_run(name: str, devices: tuple[str, ...], measured_on: str | None, *
         return EXIT_OK
     columns, rows = overview(found.records)
     console.table(columns, rows)
-    for why, count in found.left.items():
-        console.say(f"not projected: {count} cells, {why}")
+    say_left(found.left)
     console.say(f"added to {where}; `leptonbench report {where}` shows them beside what was measured")
     return EXIT_OK
 
