@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
-from benchmarks.common import ROOT
-from leptonbench.atomic import write_atomically
-
-PAGE = ROOT / "docs" / "validation.md"
-_TITLE = "# Validation\n\nWhat models say, held against what is known. Each section is written by its benchmark.\n"
+from benchmarks.markdown import outcomes, table
 
 _NO_LIVE = (
     "Not held against a live load here (`--rounds 0`): what a server cell shows on a machine that does other work at "
     "the same time says nothing about the model.\n"
 )
-
-
-def write(document: dict[str, Any], page: Path = PAGE) -> None:
-    """Put the section in place of the one between its marks, or at the end of the page."""
-    begin, end = "<!-- capacity_validation: begin -->", "<!-- capacity_validation: end -->"
-    text = page.read_text(encoding="utf-8") if page.exists() else _TITLE
-    section = f"{begin}\n{compose(document)}{end}"
-    if begin in text:
-        before, rest = text.split(begin, 1)
-        text = before + section + rest.split(end, 1)[1]
-    else:
-        text = f"{text.rstrip()}\n\n{section}\n"
-    write_atomically(page, text.encode())
 
 
 def compose(document: dict[str, Any]) -> str:
@@ -38,19 +19,16 @@ def compose(document: dict[str, Any]) -> str:
         "## Capacity\n",
         f"`python -m benchmarks.capacity_validation`, {document['created'][:10]}, {machine['cpu_model']}, "
         f"{machine['logical_cores']} logical cores.\n",
-        _table(
-            ("what", "result", "n", "goal"),
-            ((one["name"], _figure(one), one["n"], _goal(one)) for one in document["outcomes"]),
-        ),
+        outcomes(document["outcomes"]),
         "Plans come from event simulation; formulas give the first number of units. Exact values are Erlang's for "
         "exponential service and Franx's for constant service. The formula for general service is off by law of "
         "service as follows, which is why a plan never rests on it:\n",
-        _table(
+        table(
             ("service", "mean error of p99", "worst", "cases"),
             ((law, f"{f['mean']:.1f} %", f"{f['worst']:.1f} %", f["n"]) for law, f in details["formula"].items()),
         ),
         "Units by the formula and by simulation:\n",
-        _table(("case", "formula", "simulation"), details["units"]),
+        table(("case", "formula", "simulation"), details["units"]),
     ]
     parts += _live(details) if "live" in details else [_NO_LIVE]
     parts += _published(details)
@@ -73,7 +51,7 @@ def _live(details: dict[str, Any]) -> list[str]:
         f"A real server cell (inspection, int8, ONNX Runtime, batches of up to 4) under Poisson load of LoadGen, runs "
         f"of {details['duration_s']:g} s, capacity {details['capacity_per_s']:.1f}/s by service times from other "
         "processes. The range holds 95 % of simulated runs of the same length:\n",
-        _table(("load", "rate (1/s)", "queries", "p99 (ms)", "predicted (ms)", "range (ms)"), rows),
+        table(("load", "rate (1/s)", "queries", "p99 (ms)", "predicted (ms)", "range (ms)"), rows),
     ]
 
 
@@ -90,24 +68,7 @@ def _published(details: dict[str, Any]) -> list[str]:
         "MLPerf Inference server rates, predicted from the same system's single-stream latency and offline throughput "
         "(a straight line between them gives every batch; nothing is fitted). Systems tune their server and offline "
         "entries apart, and some were published with a server rate above the offline one:\n",
-        _table(("benchmark", "system", "published (1/s)", "predicted (1/s)"), rows),
+        table(("benchmark", "system", "published (1/s)", "predicted (1/s)"), rows),
         "Published server rate over offline throughput of the same system, median and 10th to 90th percentile:\n",
-        _table(("benchmark", "median", "range", "systems"), ratios),
+        table(("benchmark", "median", "range", "systems"), ratios),
     ]
-
-
-def _figure(one: dict[str, Any]) -> str:
-    value = f"{one['value']:.3g} {one['unit']}".strip()
-    return value if one["low"] is None else f"{value} [{one['low']:.3g}, {one['high']:.3g}]"
-
-
-def _goal(one: dict[str, Any]) -> str:
-    if one["goal"] is None:
-        return ""
-    bound = "at least" if one["at_least"] else "at most"
-    return f"{bound} {one['goal']:g} {one['unit']}: {'met' if one['met'] else 'missed'}"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(str(cell).replace('|', '/') for cell in line)} |\n" for line in lines)

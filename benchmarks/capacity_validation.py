@@ -1,12 +1,11 @@
 """Hold capacity planning against what is known: exact queues, another simulator, published servers, this machine.
 
-`--page` writes what was found last into docs/validation.md.
+`--page` writes what was found last into docs/validation.md, as `python -m benchmarks.validation_page` does.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from collections import defaultdict
 from typing import Any
@@ -14,8 +13,8 @@ from typing import Any
 from benchmarks import capacity_cases as cases
 from benchmarks import capacity_live as live
 from benchmarks import capacity_published as published
-from benchmarks.capacity_page import write
-from benchmarks.common import RESULTS, Outcome, tell
+from benchmarks.common import Outcome, tell
+from benchmarks.validation_page import write
 
 NAME = "capacity_validation"
 GOAL_FORMULA_PERCENT = 6.0
@@ -34,7 +33,7 @@ def main() -> None:
     parser.add_argument("--page", action="store_true", help="write docs/validation.md from the last results")
     chosen = parser.parse_args()
     if chosen.page:
-        write(json.loads((RESULTS / f"{NAME}.json").read_text(encoding="utf-8")))
+        write([NAME])
         return
     outcomes, details = _against_theory()
     more = [_against_ciw(), _against_published()]

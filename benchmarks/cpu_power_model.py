@@ -14,11 +14,20 @@ from typing import NamedTuple
 from benchmarks.common import ROOT, Outcome, tell
 from leptonbench.atomic import write_atomically
 from leptonbench.meters.calibrated import power_of
-from leptonbench.meters.server_power import LIKE_BAND, PublishedServer, nearest, read_results
+from leptonbench.meters.server_power import (
+    LATER_BAND,
+    LIKE_BAND,
+    SAME_BAND,
+    PublishedServer,
+    nearest,
+    read_results,
+    same_cpu,
+)
 from leptonbench.schema import LoadPoint, PowerFile
 
 _LOADS = tuple(step / 10 for step in range(11))
 _GOAL = 0.15
+_LEAST_EARLIER = 30  # servers to look for neighbours among
 _PAGE = ROOT / "docs" / "energy.md"
 _BEGIN, _END = "<!-- benchmarks/cpu_power_model.py writes this -->", "<!-- end -->"
 Predict = Callable[[PublishedServer, Sequence[PublishedServer]], Sequence[float]]
@@ -156,6 +165,36 @@ def write_section(text: str) -> None:
     write_atomically(_PAGE, f"{before}{_BEGIN}\n\n{text}\n{_END}{after}".encode())
 
 
+def earlier_years(results: Sequence[PublishedServer]) -> list[float]:
+    """Return the relative error of each server's sum over loads, predicted from servers of earlier years alone."""
+    found = []
+    for held in results:
+        earlier = [one for one in results if one.server.year < held.server.year and one.cpu != held.cpu]
+        if len(earlier) >= _LEAST_EARLIER:
+            found.append(sum(nearest(held.server, earlier).watts) / sum(held.watts) - 1.0)
+    return found
+
+
+def same_cpus(results: Sequence[PublishedServer]) -> list[float]:
+    """Return the same, predicted from other servers with the very CPU, by hardware thread as the meter does."""
+    found = []
+    for held in results:
+        others = [one for one in results if one is not held]
+        power = same_cpu(held.cpu, others, sockets=held.server.sockets)
+        if power is None:
+            continue
+        rise_w = power.full_w.value - power.idle_w.value
+        watts = sum(power.idle_w.value + rise_w * power.fraction_at(load) for load in _LOADS)
+        found.append(watts * held.server.threads / power.hardware_threads / sum(held.watts) - 1.0)
+    return found
+
+
+def told(name: str, errors: Sequence[float], band: float | None = None) -> Outcome:
+    """Return the 90th percentile of the size of some errors."""
+    sizes = sorted(map(abs, errors))
+    return Outcome(f"{name}: energy, 90th percentile", sizes[int(0.9 * (len(sizes) - 1))], "1", band, n=len(sizes))
+
+
 def main() -> None:
     """Judge every method, print and write the table."""
     results = read_results()
@@ -166,7 +205,11 @@ def main() -> None:
         for number, (name, error) in enumerate(errors.items())
     ]
     best = next(iter(errors.values()))
-    outcomes.append(Outcome("energy, 90th percentile", best.energy_p90, "1", LIKE_BAND, n=best.servers))
+    outcomes += [
+        Outcome("energy, 90th percentile", best.energy_p90, "1", LIKE_BAND, n=best.servers),
+        told("nearest servers of earlier years", earlier_years(results), LATER_BAND),
+        told("other servers with the very CPU", same_cpus(results), SAME_BAND),
+    ]
     write_section(page(errors, cpus))
     tell("cpu power model", outcomes, errors={name: error._asdict() for name, error in errors.items()}, cpus=cpus)
 

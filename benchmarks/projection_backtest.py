@@ -2,10 +2,10 @@
 
     python -m benchmarks.projection_backtest                 # hold the stored constants against the table
     python -m benchmarks.projection_backtest --write         # write their errors anew
-    python -m benchmarks.projection_backtest --fit --write   # fit them anew, too
+    python -m benchmarks.projection_backtest --fit --write   # fit them anew, too: half an hour
 
-The constants are fitted by likelihood and never by these errors; the nested back-test fits them again without the chips
-that it then projects, so that no result helps to project itself. The headline is of devices that published three other
+The constants are fitted by likelihood and never by these errors; every error is of constants that were fitted without
+the projected chip, so that no result helps to project itself. The headline is of devices that published three other
 models or more, projected in throughput with all accuracy targets and scenarios of the asked model hidden on them.
 """
 
@@ -14,30 +14,37 @@ from __future__ import annotations
 import argparse
 import datetime
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 
 import numpy as np
 import yaml
 
 from benchmarks.common import ROOT, Outcome, tell
 from leptonbench.atomic import write_atomically
-from leptonbench.projection.anchors import Kin, Own, Table, support
+from leptonbench.projection.anchors import Kin, Own, Table
 from leptonbench.projection.backtest import (
     PROTOCOLS,
-    BackTest,
-    Check,
-    Claim,
-    Trial,
-    claims,
+    Hide,
     leave_out,
     measured_elsewhere,
     pairs,
     ratio_trials,
-    supported,
+    under_folds,
+)
+from leptonbench.projection.claims import (
+    BackTest,
+    Check,
+    Claim,
+    Fold,
+    Trial,
+    Widening,
+    claims,
+    coverage,
+    widening_for,
 )
 from leptonbench.projection.fit import START, fit
-from leptonbench.projection.model import predict
-from leptonbench.projection.results import Submission, typical
+from leptonbench.projection.unseen import earlier_rounds, other_submitters
 from leptonbench.projector.published import (
     BACK_TEST,
     accelerators,
@@ -60,26 +67,62 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fit", action="store_true", help="fit the constants; wants --write")
     parser.add_argument("--write", action="store_true", help="write the constants' errors, and the page")
-    parser.add_argument("--quick", action="store_true", help="leave out the nested back-test, which fits five times")
     chosen = parser.parse_args()
     observations = published_observations()
     if chosen.fit and not chosen.write:
         parser.error("--fit wants --write: constants come with their errors")
-    start = table_of(observations, START)
-    table = table_of(observations, fit(start) if chosen.fit else read_stored().constants)
-    trials = {name: leave_out(table, hide) for name, hide in PROTOCOLS.items()}
-    checks = headline(trials[HEADLINE])
-    if not chosen.quick:
-        checks += headline(nested(table), prefix="constants fitted without the projected chips: ", goal=None)
-    checks += [*single_anchors(table), *ratios(table), *forward(table), *submitters(table)]
+    if chosen.fit:
+        table = table_of(observations, fit(table_of(observations, START)))
+        folds = fit_folds(table)
+    else:
+        stored = read_stored()
+        table, folds = table_of(observations, stored.constants), stored.folds
+    trials = {name: under_folds(table, folds, partial(_left_out, hide)) for name, hide in PROTOCOLS.items()}
+    rounds, submitters = unseen(table, folds)
+    anchored = under_folds(table, folds, pairs)
+    plain = claims(all_of(trials))
+    widening = widening_for([*rounds, *submitters], plain)
+    found = claims(all_of(trials), widening)
+    checks = [
+        *headline(trials[HEADLINE]),
+        *headline(leave_out(table, PROTOCOLS[HEADLINE]), prefix="constants fitted to all results, too: ", goal=None),
+        *single_anchors(anchored),
+        *ratios(table),
+        *_split("earlier rounds only", rounds),
+        *_split("other submitters only", submitters),
+    ]
+    covered = [
+        Outcome(f"{name}: within the interval{' if it were not widened' if known is plain else ''}", share, "%", n=n)
+        for name, some in (("earlier rounds only", rounds), ("other submitters only", submitters))
+        for known in (plain, found)
+        for share, n in [coverage(some, known)]
+    ]
     if chosen.write:
-        keep(table, checks)
+        keep(table, folds, widening, found, anchored, checks)
     tell(
         "projection_backtest",
-        [*checks, *by_support(trials)],
+        [*checks, *covered, *map(_of_claim, found)],
         constants=table.variances._asdict(),
-        claims=[one.model_dump() for one in claims(all_of(trials))],
+        widening=widening.model_dump(),
+        claims=[one.model_dump() for one in found],
     )
+
+
+def _left_out(hide: Hide, table: Table, devices: Collection[str]) -> list[Trial]:
+    return leave_out(table, hide, devices)
+
+
+def unseen(table: Table, folds: Sequence[Fold]) -> tuple[list[Trial], list[Trial]]:
+    """Return back-tests from earlier rounds alone, and from other submitters alone."""
+    submissions = [one for one in published_submissions() if one.device in accelerators()]
+
+    def rounds(under: Table, devices: Collection[str]) -> list[Trial]:
+        return earlier_rounds(under, submissions, devices)
+
+    def submitters(under: Table, devices: Collection[str]) -> list[Trial]:
+        return other_submitters(under, submissions, devices)
+
+    return under_folds(table, folds, rounds), under_folds(table, folds, submitters)
 
 
 def read_stored() -> BackTest:
@@ -87,23 +130,32 @@ def read_stored() -> BackTest:
     return BackTest.model_validate(yaml.safe_load(_STORED.read_text(encoding="utf-8")))
 
 
-def keep(table: Table, checks: Sequence[Outcome]) -> None:
+def keep(
+    table: Table,
+    folds: Sequence[Fold],
+    widening: Widening,
+    found: Sequence[Claim],
+    anchored: Sequence[Trial],
+    checks: Sequence[Outcome],
+) -> None:
     """Write a table's constants with the errors under them, and the page that shows them."""
-    trials = [trial for hide in PROTOCOLS.values() for trial in leave_out(table, hide)]
-    found = BackTest(
+    with_cpus = table_of(published_observations(cpus=True), table.variances)
+    kept = BackTest(
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         observations=len(table.observations),
         variances={name: round(value, 6) for name, value in table.variances._asdict().items()},
-        claims=tuple(claims(trials)),
-        pairs=tuple(claims(pairs(table))),
-        cells=tuple(claims(measured_elsewhere(table_of(published_observations(cpus=True), table.variances)))),
+        folds=tuple(folds),
+        widening=widening,
+        claims=tuple(found),
+        pairs=tuple(claims(anchored, widening)),
+        cells=tuple(claims(under_folds(with_cpus, folds, measured_elsewhere), widening)),
         checks=tuple(map(_check, checks)),
     )
-    write_page(found)
+    write_page(kept)
     head = (
         "# Written by `python -m benchmarks.projection_backtest --fit --write`; docs/projection.md says what each is.\n"
     )
-    text = head + yaml.safe_dump(found.model_dump(mode="json"), sort_keys=False, width=120)
+    text = head + yaml.safe_dump(kept.model_dump(mode="json"), sort_keys=False, width=120)
     write_atomically(_STORED, text.encode())
 
 
@@ -117,6 +169,9 @@ def page_section(found: BackTest) -> str:
     lines = [f"Of {found.observations} results (device, benchmark and scenario); fitted {found.date}.", ""]
     lines += ["| mean absolute error | | 95 % interval | n |", "|---|---|---|---|"]
     lines += [f"| {c.name} | {c.mean_abs_error_percent} % | {c.low} to {c.high} % | {c.n} |" for c in found.checks]
+    powers = found.widening
+    lines += ["", f"Factors are widened to the power {powers.throughput:.2f} (throughput) and {powers.latency:.2f} "]
+    lines[-1] += "(latency)."
     lines += [""]
     for title, some in (
         ("From all published results", found.claims),
@@ -181,38 +236,33 @@ def headline(trials: Sequence[Trial], *, prefix: str = "", goal: float | None = 
     ]
 
 
-def by_support(trials: dict[str, list[Trial]]) -> list[Outcome]:
-    """Return the errors by what the projections stood on."""
-    return [_of_claim(one) for one in claims(all_of(trials))]
-
-
 def _of_claim(claim: Claim) -> Outcome:
     kind = "latency" if claim.by_latency else "throughput"
     return Outcome(f"{kind}: {claim.own}; {claim.kin or 'any kin'}", 100 * claim.mean_abs_error, "%", n=claim.n)
 
 
-def nested(table: Table) -> list[Trial]:
-    """Project each fold of chips under constants fitted to the other folds."""
+def fit_folds(table: Table) -> tuple[Fold, ...]:
+    """Return each fold of chips with the constants that are fitted to all others.
+
+    The search begins at the whole table's constants, which spares most of its steps, and ends where no step of it makes
+    the other chips' results more likely.
+    """
     chips = sorted({(one.traits.vendor, one.traits.chip) for one in table.points})
     order = np.random.default_rng(0).permutation(len(chips))
     found = []
     for fold in range(_FOLDS):
         hidden = {chips[index] for index in order[fold::_FOLDS]}
-        rest = [
-            one
-            for one, point in zip(table.observations, table.points, strict=True)
-            if (point.traits.vendor, point.traits.chip) not in hidden
-        ]
-        constants = fit(Table(tuple(rest), table.traits, START))
-        whole = Table(table.observations, table.traits, constants)
-        mine = {name for name, traits in table.traits.items() if (traits.vendor, traits.chip) in hidden}
-        found += [one for one in leave_out(whole, PROTOCOLS[HEADLINE]) if one.device in mine]
-    return found
+        mine = {one.device for one in table.points if (one.traits.vendor, one.traits.chip) in hidden}
+        rest = tuple(one for one in table.observations if one.device not in mine)
+        constants = fit(Table(rest, table.traits, table.variances), table.variances)
+        variances = {name: round(value, 6) for name, value in constants._asdict().items()}
+        found.append(Fold(devices=tuple(sorted(mine)), variances=variances))
+    return tuple(found)
 
 
-def single_anchors(table: Table) -> list[Outcome]:
+def single_anchors(trials: Sequence[Trial]) -> list[Outcome]:
     """Return the errors of projections from one other device."""
-    found = [one for one in pairs(table) if not one.support.by_latency and one.support.own is Own.SEVERAL]
+    found = [one for one in trials if not one.support.by_latency and one.support.own is Own.SEVERAL]
     related = [one for one in found if one.support.kin in RELATED]
     return [
         *outcome("one anchor, all ordered pairs, throughput", found),
@@ -226,54 +276,11 @@ def ratios(table: Table) -> list[Outcome]:
     for method in ("peak", "bandwidth", "root of both"):
         throughput = [one for one in ratio_trials(table, method) if not one.support.by_latency]
         related = [one for one in throughput if one.support.kin in RELATED]
+        strangers = [one for one in throughput if one.support.kin is Kin.NONE]
         found += outcome(f"ratio of {method}, all ordered pairs, throughput", throughput)
         found += outcome(f"ratio of {method}, one of its chip or architecture, throughput", related)
+        found += outcome(f"ratio of {method}, one of another vendor, throughput", strangers)
     return found
-
-
-def forward(table: Table) -> list[Outcome]:
-    """Project each round's new results from the rounds before it: what a buyer of that time would have been told."""
-    submissions = [one for one in published_submissions() if one.device in accelerators()]
-    rounds = sorted({one.round for one in submissions})
-    trials: list[Trial] = []
-    for now in rounds[1:]:
-        trials += _unseen(table, [s for s in submissions if s.round < now], [s for s in submissions if s.round == now])
-    return _split("earlier rounds only", trials)
-
-
-def submitters(table: Table) -> list[Outcome]:
-    """Project what one submitter alone published from what all others did."""
-    submissions = [one for one in published_submissions() if one.device in accelerators()]
-    trials: list[Trial] = []
-    for name in sorted({one.submitter for one in submissions}):
-        trials += _unseen(
-            table, [s for s in submissions if s.submitter != name], [s for s in submissions if s.submitter == name]
-        )
-    return _split("other submitters only", trials)
-
-
-def _unseen(table: Table, known: Sequence[Submission], asked: Sequence[Submission]) -> list[Trial]:
-    """Project the device and column of each asked result that the known ones lack."""
-    past = Table(tuple(typical(known)), table.traits, table.variances)
-    seen = {(one.device, one.column) for one in past.observations}
-    columns = {one.column for one in past.observations}
-    fresh = [one for one in typical(asked) if (one.device, one.column) not in seen and one.column in columns]
-    points = [table.point(one.device, one.column) for one in fresh]
-    stands = [support(point, past.points) for point in points]
-    chosen = [i for i, point in enumerate(points) if supported(point, stands[i], past.points)]
-    if not chosen:
-        return []
-    found = predict(past.points, past.log_rates, [points[i] for i in chosen], past.variances)
-    return [
-        Trial(
-            fresh[i].device,
-            fresh[i].column.benchmark,
-            fresh[i].column.scenario.value,
-            stands[i],
-            prediction.mean - fresh[i].log_rate,
-        )
-        for i, prediction in zip(chosen, found, strict=True)
-    ]
 
 
 def _split(name: str, trials: Sequence[Trial]) -> list[Outcome]:

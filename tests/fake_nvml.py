@@ -42,6 +42,7 @@ class Card:
     window_s: float = 0.1
     mig: int = 0
     used_bytes: int = 500_000_000
+    reserved_bytes: int = 300_000_000
     pids: list[int] = field(default_factory=list)
 
     def energy_j(self, until_ns: int) -> float:
@@ -60,6 +61,7 @@ class FakeNvml:
     NVMLError = NVMLError
     NVML_SUCCESS = 0
     NVML_FI_DEV_POWER_INSTANT = 186
+    nvmlMemory_v2 = 0x2000028  # noqa: N815
 
     def __init__(self, *cards: Card, driver: str = "550.54", loaded: bool = True) -> None:
         self.cards = list(cards)
@@ -112,8 +114,12 @@ class FakeNvml:
             raise NVMLError("Not Supported")
         return [card.mig, card.mig]
 
-    def nvmlDeviceGetMemoryInfo(self, card: Card) -> Any:  # noqa: N802
-        return SimpleNamespace(total=24 * 1024**3, used=card.used_bytes)
+    def nvmlDeviceGetMemoryInfo(self, card: Card, version: int | None = None) -> Any:  # noqa: N802
+        modern = int(self.driver.partition(".")[0]) >= 510
+        if version is not None and not modern:
+            raise NVMLError("Function Not Found")
+        reserve = card.reserved_bytes if modern and version is None else 0
+        return SimpleNamespace(total=24 * 1024**3, used=card.used_bytes + reserve)
 
     def nvmlDeviceGetComputeRunningProcesses(self, card: Card) -> list[Any]:  # noqa: N802
         return [SimpleNamespace(pid=pid, usedGpuMemory=None) for pid in card.pids]

@@ -1,20 +1,26 @@
 """ONNX Runtime on an NVIDIA GPU: its CUDA and its TensorRT provider.
 
-ONNX Runtime falls back to the CPU without an error where a provider cannot start. Here that is one.
+ONNX Runtime falls back to the CPU without an error where a provider cannot start, and node by node where it lacks a
+kernel. Here the first is an error, and so is the second for whatever multiplies: such a cell would be named after a
+provider that did not do its work.
 """
 
 from __future__ import annotations
 
 import os
-from typing import ClassVar, Literal
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from leptonbench.backends.base import Recipe, RuntimeOptions, Session, Support, refuse_options
 from leptonbench.backends.cuda import card_support, installed
 from leptonbench.backends.onnxruntime import OnnxRuntimeSession, open_session, read_back
+from leptonbench.backends.optimised import PRODUCTS
 from leptonbench.errors import MeasurementError
 from leptonbench.schema import Artifact
 
 _DISTRIBUTION = "onnxruntime-gpu"
+_RECORD = {"session.record_ep_graph_assignment_info": "1"}
 _NO_OPTIONS = {
     "arena": ("the GPU providers have their own arena, which cannot be turned off", "use `onnxruntime` on the CPU"),
     "io_binding": (
@@ -58,15 +64,54 @@ class _GpuProvider:
         # TF32 is rounded to in several libraries below the provider; this switch is of all of them.
         os.environ["NVIDIA_TF32_OVERRIDE"] = "1" if artifact.precision == "tf32" else "0"
         chosen = self._options(artifact, options)
-        session, facts = open_session(artifact, options, providers=[(self.provider, chosen)], entries={})
+        load_libraries()
+        session, facts = open_session(artifact, options, providers=[(self.provider, chosen)], entries=_RECORD)
         check_provider(self.provider, session.get_providers())
+        nodes = nodes_by_provider(session)
+        check_products(self.provider, nodes)
         facts |= {
             "provider": self.provider,
+            "nodes_by_provider": {name: sum(kinds.values()) for name, kinds in nodes.items()},
             "provider_options": chosen,
             "threads": options.threads,
             "options": read_back(session, io_binding=False),
         }
         return OnnxRuntimeSession(session, facts)
+
+
+def load_libraries() -> None:
+    """Load CUDA and cuDNN from NVIDIA's wheels: without torch in the process nothing else finds them there."""
+    import onnxruntime
+
+    onnxruntime.preload_dlls()
+
+
+def nodes_by_provider(session: Any) -> dict[str, Counter[str]]:
+    """Return how many operators of each kind a session gave to each provider, before it fused any.
+
+    Args:
+        session: ONNX Runtime's own, opened so that it records this.
+    """
+    found: dict[str, Counter[str]] = {}
+    for part in session.get_provider_graph_assignment_info():
+        found.setdefault(part.ep_name, Counter()).update(node.op_type for node in part.get_nodes())
+    return found
+
+
+def check_products(wanted: str, nodes: Mapping[str, Mapping[str, int]]) -> None:
+    """Refuse a session that multiplies on another provider than the one it is named after.
+
+    Raises:
+        MeasurementError: Naming the operators.
+    """
+    for provider, kinds in nodes.items():
+        elsewhere = {kind: count for kind, count in kinds.items() if kind in PRODUCTS}
+        if provider != wanted and elsewhere:
+            raise MeasurementError(
+                f"{wanted} does not run all products of this model",
+                cause=f"{provider} got {', '.join(f'{count} {kind}' for kind, count in sorted(elsewhere.items()))}",
+                hint="use another variant, or a backend that has these operators",
+            )
 
 
 def check_provider(wanted: str, found: list[str]) -> None:

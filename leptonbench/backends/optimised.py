@@ -16,6 +16,8 @@ _INTEGER = frozenset(
         *("QLinearConv", "QLinearMatMul", "QGemm", "QLinearGemm"),
     }
 )
+PRODUCTS = _FLOATING | _INTEGER | {"MatMulNBits"}
+"""Operators that multiply weights or activations: where nearly all arithmetic is."""
 
 
 class Optimised(NamedTuple):

@@ -126,13 +126,23 @@ def _quantised(module: Any, technique: str, block: int) -> tuple[Any, dict[str, 
     }
 
 
+def _two_in_four(weight: Any) -> bool:
+    """Say whether each four neighbours in a row hold two zeros: packing keeps two values of any four without a word."""
+    if weight.shape[1] % 4:
+        return False
+    return bool(((weight != 0).unflatten(1, (-1, 4)).sum(-1) <= 2).all())
+
+
 def _packed(module: Any) -> tuple[Any, dict[str, Any]]:
-    """Pack the weights of layers with two zeros in every four; a layer whose sizes the kernels lack stays dense."""
+    """Pack the weights of layers with two zeros in every four; others, and sizes that the kernels lack, stay dense."""
     import torch
     from torch.sparse import to_sparse_semi_structured
 
     packed, dense = 0, 0
     for layer in _layers(module):
+        if not _two_in_four(layer.weight):
+            dense += 1
+            continue
         try:
             layer.weight = torch.nn.Parameter(to_sparse_semi_structured(layer.weight), requires_grad=False)
             packed += 1

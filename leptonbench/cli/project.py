@@ -65,6 +65,7 @@ def project(
 
 def _project_run(name: str, devices: tuple[str, ...], measured_on: str | None, *, as_json: bool) -> int:
     """Project a run's cells, add the records to the run, and show them."""
+    from leptonbench.cli.run import say_left
     from leptonbench.cli.wording import overview
     from leptonbench.projector.cells import add_to_run
     from leptonbench.schema import SCHEMA_VERSION
@@ -79,8 +80,7 @@ def _project_run(name: str, devices: tuple[str, ...], measured_on: str | None, *
         return EXIT_OK
     columns, rows = overview(found.records)
     console.table(columns, rows)
-    for why, count in found.left.items():
-        console.say(f"not projected: {count} cells, {why}")
+    say_left(found.left)
     console.say(f"added to {where}; `leptonbench report {where}` shows them beside what was measured")
     return EXIT_OK
 
@@ -111,7 +111,7 @@ def _show(found: Projection) -> None:
         console.out(
             f"  back-test: {claim.n} projections that stood on {claim.own} of the device and {claim.kin or 'any kin'}: "
             f"mean absolute error {claim.mean_abs_error:.1%}, median {claim.median_abs_error:.1%}, "
-            f"bias {claim.bias:+.1%}, 90 % within a factor of {claim.factor:.2f}"
+            f"bias {claim.bias:+.1%}; new results lay within a factor of {claim.factor:.2f} in 90 %"
         )
     columns = [console.Column(name) for name in ("leans on", "benchmark", "scenario")]
     columns += [console.Column(name, right=True) for name in ("rate", "weight", "submissions")]

@@ -179,11 +179,18 @@ def _with_projections(outcome: RunOutcome, devices: tuple[str, ...]) -> RunOutco
 
     with RunStore.open(outcome.path, writable=True) as store:
         try:
-            add_to_run(store, devices)
+            found = add_to_run(store, devices)
         except UsageError as error:
             console.say(f"warning: {error}")
             return outcome
+        say_left(found.left)
         return replace(outcome, manifest=store.manifest, records=tuple(store.records()))
+
+
+def say_left(left: dict[str, int]) -> None:
+    """Say how many cells were not projected, by reason."""
+    for why, count in left.items():
+        console.say(f"not projected: {count} cell{'s' if count > 1 else ''}, {why}")
 
 
 def _dry_run(request: RunRequest, *, as_json: bool) -> int:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from leptonbench import catalog
 from leptonbench.errors import UsageError
+from leptonbench.meters import rapl
 from leptonbench.meters.calibrated import power_of
 from leptonbench.meters.server_power import power_like, read_results, same_cpu
 from leptonbench.schema import DeviceProfile, Identity, PowerFile, PowerProfile
@@ -14,6 +17,7 @@ from leptonbench.schema import DeviceProfile, Identity, PowerFile, PowerProfile
 HOST_CPU = "host-cpu"
 POWER_FILE = "LEPTONBENCH_POWER"  # names a file with the user's own points, or the kind of server
 _GENERIC = "generic-x86"
+_IDLE_WINDOWS, _IDLE_WINDOW_S = 10, 0.1
 
 
 def resolve_host(identity: Identity) -> tuple[DeviceProfile, bool]:
@@ -51,6 +55,38 @@ def powered_host(identity: Identity) -> tuple[DeviceProfile, bool]:
     profile, matched = resolve_host(identity)
     power = _own_power() or same_cpu(identity.cpu_model, read_results())
     return (profile, matched) if power is None else (profile.model_copy(update={"power": power}), True)
+
+
+def host_idle_w(
+    powercap: Path = rapl.POWERCAP,
+    cpuinfo: Path = rapl.CPUINFO,
+    *,
+    clock_ns: Callable[[], int] = time.perf_counter_ns,
+    sleep: Callable[[float], None] = time.sleep,
+) -> float | None:
+    """Return what the CPU's counters see before anything runs, in watts; `None` where there are none to be relied on.
+
+    The lowest of ten windows within a second: what else the machine does only adds.
+
+    Args:
+        powercap: Where the counters are.
+        cpuinfo: Where the CPU's flags are.
+        clock_ns: A monotonic clock.
+        sleep: Lets the windows pass.
+
+    Raises:
+        MeasurementError: If a counter stops on the way.
+    """
+    if not rapl.availability(powercap, cpuinfo=cpuinfo, sleep=sleep).available:
+        return None
+    meter = rapl.RaplMeter(powercap, clock_ns=clock_ns)
+    watts = []
+    for _ in range(_IDLE_WINDOWS):
+        meter.begin()
+        sleep(_IDLE_WINDOW_S)
+        reading = meter.end()
+        watts.append(reading.energy_j / reading.window_s)
+    return min(watts)
 
 
 def _own_power() -> PowerProfile | None:

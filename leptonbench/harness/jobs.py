@@ -137,6 +137,7 @@ class WorkerJob(Frozen):
         out: Folder for the result, the latencies and LoadGen's logs.
         device: Profile behind the CPU power model, or what is simulated.
         device_matched: Whether that profile was matched to this CPU, rather than the generic one.
+        host_idle_w: What the CPU's own counters saw before the run did anything; `None` without any.
         gpu: That the cell runs on; `None` for a cell on the CPU.
     """
 
@@ -157,6 +158,7 @@ class WorkerJob(Frozen):
     features: tuple[str, ...]
     device: DeviceProfile
     device_matched: bool
+    host_idle_w: float | None = None
     gpu: GpuRef | None = None
     memory_limit_bytes: int | None = None
 

@@ -23,7 +23,7 @@ from leptonbench.harness.budget import (
     round_estimate_s,
 )
 from leptonbench.harness.children import run_worker, scratch_folder
-from leptonbench.harness.device import powered_host
+from leptonbench.harness.device import host_idle_w, powered_host
 from leptonbench.harness.finish import finish_records
 from leptonbench.harness.jobs import GpuRef, Score, WorkerJob
 from leptonbench.harness.manifest import (
@@ -152,6 +152,11 @@ class Run:
         """Return the GPU, first asked for before any worker uses it, with what it draws then."""
         return measure_idle()
 
+    @functools.cached_property
+    def host_idle_w(self) -> float | None:
+        """Return what the CPU draws by its own counters, first asked for before any worker runs."""
+        return host_idle_w()
+
     def complete(self, cells: list[CellSpec]) -> RunOutcome:
         """Measure the rounds that are missing and turn everything measured into records."""
         done = {cell.key: self.store.rounds(cell.key) for cell in cells}
@@ -228,6 +233,7 @@ class Run:
                 "features": self.features,
                 "device": self.device,
                 "device_matched": self.device_matched,
+                "host_idle_w": self.host_idle_w,
                 "gpu": self.gpu if cell.device == HOST_GPU else None,
                 "memory_limit_bytes": self.memory_limit_bytes,
             }

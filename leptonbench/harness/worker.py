@@ -139,7 +139,7 @@ def _measure_load(job: WorkerJob, bench: Bench, result: dict[str, Any]) -> None:
 def _meter(job: WorkerJob) -> tuple[Meter | None, Notice | None]:
     """Return the meter of the job's device, and what the reader should know of it; a GPU may have none."""
     if job.gpu is None:
-        return select_meter(job.device, matched=job.device_matched)
+        return select_meter(job.device, matched=job.device_matched, idle_w=job.host_idle_w)
     try:
         return select_gpu_meter(Gpu(job.gpu.index), job.device, matched=job.device_matched, idle_w=job.gpu.idle_w)
     except PrerequisiteError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from leptonbench.errors import PrerequisiteError
@@ -17,7 +19,13 @@ __all__ = ["Meter", "select_gpu_meter", "select_meter"]
 
 
 def select_meter(
-    profile: DeviceProfile, *, matched: bool, powercap: Path = rapl.POWERCAP, cpuinfo: Path = rapl.CPUINFO
+    profile: DeviceProfile,
+    *,
+    matched: bool,
+    idle_w: float | None = None,
+    powercap: Path = rapl.POWERCAP,
+    cpuinfo: Path = rapl.CPUINFO,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[Meter, Notice | None]:
     """Return the most trustworthy meter of this machine's CPU, and what the reader should know of it.
 
@@ -28,16 +36,18 @@ def select_meter(
     Args:
         profile: The device that is measured.
         matched: Whether the profile was found by the CPU's own numbers, rather than guessed.
+        idle_w: What the counters saw before anything ran, if they can be read.
         powercap: Where the counters are.
         cpuinfo: Where the CPU's flags are.
+        sleep: Waits between two looks at a counter.
 
     Raises:
         PrerequisiteError: If there is no counter and the profile has no power figures.
     """
-    counter = rapl.availability(powercap, cpuinfo=cpuinfo)
+    counter = rapl.availability(powercap, cpuinfo=cpuinfo, sleep=sleep)
     model = None if profile.power is None else CpuModelMeter(profile, matched=matched)
     if counter.available:
-        return ServerMeter(rapl.RaplMeter(powercap), model), None
+        return ServerMeter(rapl.RaplMeter(powercap, idle_w=idle_w), model), None
     if model is None:
         raise PrerequisiteError(
             f"the energy of `{profile.name}` can be neither read nor modelled",

@@ -68,7 +68,14 @@ class Gpu:
         self._nvml = _start(library)
         self._index = _visible(self._nvml) if index is None else index
         count = int(self._nvml.nvmlDeviceGetCount())
-        if not 0 <= self._index < count:
+        if self._index < 0:
+            self._nvml.nvmlShutdown()
+            raise PrerequisiteError(
+                "CUDA_VISIBLE_DEVICES leaves no whole GPU to this process",
+                cause=f"it is `{os.environ.get('CUDA_VISIBLE_DEVICES', '')}`, and the driver shows {count}",
+                hint="name a card by its number or UUID, see `nvidia-smi -L`; its instances (MIG) are not measured",
+            )
+        if self._index >= count:
             self._nvml.nvmlShutdown()
             raise PrerequisiteError(
                 f"there is no GPU {self._index}",
@@ -156,13 +163,16 @@ class Gpu:
         return tuple(GpuProcess(int(one.pid), one.usedGpuMemory) for one in found)
 
     def used_bytes(self) -> int:
-        """Return the device memory in use, contexts of all processes included.
+        """Return the device memory in use, contexts of all processes included, what the driver keeps for itself not.
 
         Raises:
             MeasurementError: If the driver does not tell.
         """
-        ask = self._nvml.nvmlDeviceGetMemoryInfo
-        return int(self._asked("memory", lambda: ask(self._handle)).used)
+        ask, version = self._nvml.nvmlDeviceGetMemoryInfo, self._nvml.nvmlMemory_v2
+        # Since driver 510 the first form counts the driver's own reserve as used, hundreds of megabytes on large cards;
+        # drivers before that lack the second form.
+        found = self._optional(lambda: ask(self._handle, version=version))
+        return int((found or self._asked("memory", lambda: ask(self._handle))).used)
 
     def close(self) -> None:
         """Let go of the driver."""

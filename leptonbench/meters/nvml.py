@@ -68,8 +68,7 @@ def power_source(facts: GpuFacts, *, has_instant: bool) -> PowerSource:
     coverage = 0.25 if quarter else 1.0
     if has_instant and facts.driver_major >= 530:
         return PowerSource(True, UPDATE_S, coverage, band)
-    averaged = capability >= (8, 0) and capability != (8, 0)
-    return PowerSource(False, 1.0 if averaged else UPDATE_S, coverage, band)
+    return PowerSource(False, 1.0 if capability > (8, 0) else UPDATE_S, coverage, band)
 
 
 def whole_card(facts: GpuFacts) -> Availability:

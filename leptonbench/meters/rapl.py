@@ -26,6 +26,8 @@ _ERROR = 0.05
 """Assumed band: comparisons of RAPL with meters are mostly within 5 % under load; DRAM's offset can exceed it idle."""
 _MOST_W = 1000.0
 """No package draws more, so a window longer than range / this could hide a whole turn of the counter."""
+_PROBE_S, _PROBE_STEP_S = 0.1, 0.002
+"""How long a counter may stand still before it counts as stuck: working ones advance every millisecond."""
 
 
 class _Domain(NamedTuple):
@@ -67,8 +69,32 @@ def _is_guest(cpuinfo: Path) -> bool:
     return "hypervisor" in flags.split()
 
 
-def availability(root: Path = POWERCAP, *, cpuinfo: Path = CPUINFO) -> Availability:
-    """Say whether the counters can be read here."""
+def _stuck(domains: list[_Domain], sleep: Callable[[float], None]) -> str:
+    """Return the name of a counter that stands still, nothing if all move: even an idle package draws power.
+
+    Raises:
+        OSError: If a counter cannot be read.
+    """
+    first = [domain.counter.read_bytes() for domain in domains]
+    still = list(zip(domains, first, strict=True))
+    for _ in range(round(_PROBE_S / _PROBE_STEP_S)):
+        still = [(domain, value) for domain, value in still if domain.counter.read_bytes() == value]
+        if not still:
+            return ""
+        sleep(_PROBE_STEP_S)
+    return still[0][0].name
+
+
+def availability(
+    root: Path = POWERCAP, *, cpuinfo: Path = CPUINFO, sleep: Callable[[float], None] = time.sleep
+) -> Availability:
+    """Say whether the counters can be read here, and move.
+
+    Args:
+        root: The powercap folder.
+        cpuinfo: Where the CPU's flags are.
+        sleep: Waits between two looks at the counters, 0.1 s in all for one that is stuck.
+    """
     try:
         domains = _domains(root)
         for domain in domains:
@@ -89,6 +115,12 @@ def availability(root: Path = POWERCAP, *, cpuinfo: Path = CPUINFO) -> Availabil
         )
     if _is_guest(cpuinfo):
         return Availability(False, "in a virtual machine the energy counter is not reliable", "run on bare metal")
+    if still := _stuck(domains, sleep):
+        return Availability(
+            False,
+            f"the energy counter `{still}` stands still",
+            "without its part the others would understate the energy; see whether a newer kernel reads it",
+        )
     return Availability(True)
 
 

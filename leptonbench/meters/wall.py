@@ -165,10 +165,10 @@ class ServerMeter:
         self.least_window_s = max(inner.least_window_s, host.least_window_s if host else 0.0)
 
     def begin(self) -> None:
-        """Open both windows, the one that is read last."""
+        """Open both windows: the host's within the device's, whose sensor may have to be started and stopped."""
+        self.inner.begin()
         if self._host is not None:
             self._host.begin()
-        self.inner.begin()
 
     def end(self) -> EnergyReading:
         """Close both windows.
@@ -176,13 +176,13 @@ class ServerMeter:
         Raises:
             MeasurementError: If either reading is not sound.
         """
+        host = None if self._host is None else self._host.end()
         reading = self.inner.end()
-        return reading.model_copy(update={"wall": self._wall(reading)})
+        return reading.model_copy(update={"wall": self._wall(reading, host)})
 
-    def _wall(self, reading: EnergyReading) -> WallEnergy | None:
-        if self._host is None:
+    def _wall(self, reading: EnergyReading, host: EnergyReading | None) -> WallEnergy | None:
+        if host is None:
             return wall_of_card(reading, self._card, read_card_servers()) if self._card else None
-        host = self._host.end()
         if reading.boundary == Boundary.PACKAGE:
             return wall_of_package(reading, host)
         most_w = max(hosts_of(self._card, read_card_servers()), default=0.0)

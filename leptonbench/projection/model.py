@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 
 from leptonbench.projection.results import Column
 
-_FLAT = 100.0  # variance of what the data alone decide: a factor of e^10 either way
+# Variance of what the data alone decide. It has to dwarf any other even as a mean over all columns: with less, the
+# level that columns share counts as an effect of the vendors, and one that published nothing is projected without it.
+_FLAT = 1e4
 _HALF, _HALF_VARIANCE = 0.5, 0.25**2  # a rate goes as the root of peak times bandwidth, give or take
 
 _BITS = {"int8": 8, "fp16": 16, "bf16": 16, "fp8": 8}  # in the order in which one stands in for another

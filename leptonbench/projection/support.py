@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from leptonbench.errors import UsageError
 from leptonbench.projection.anchors import Own, Support, Table, support
-from leptonbench.projection.backtest import Claim, claim_for
+from leptonbench.projection.claims import Claim, claim_for
 from leptonbench.projection.results import Column
 from leptonbench.registry import unknown
 from leptonbench.schema import AcceleratorSpec, Scenario

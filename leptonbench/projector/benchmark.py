@@ -8,7 +8,7 @@ from typing import Any
 
 from leptonbench.errors import UsageError
 from leptonbench.projection.anchors import Input, Own, Projected, Table, project
-from leptonbench.projection.backtest import COVERED, Claim
+from leptonbench.projection.claims import COVERED, Claim
 from leptonbench.projection.results import LATENCY_PERCENTILE, SAMPLES_PER_QUERY, Column, Observation
 from leptonbench.projection.support import check_benchmark, check_claim, check_column, check_precision, check_size
 from leptonbench.projector.published import accelerators, back_test, find_device, published_table, spec_of
@@ -131,7 +131,7 @@ def _worded(
     own = "by its peak arithmetic and bandwidth" if found.support.own is Own.NOTHING else "by its own other results"
     method = (
         f"mixed model of published MLPerf results {source}, scaled {own}; interval: {COVERED:.0%} of {claim.n} "
-        f"back-tests on the same support; mean absolute error {claim.mean_abs_error:.1%}"
+        f"back-tests on the same support, widened for new rounds; mean absolute error {claim.mean_abs_error:.1%}"
     )
     rate, factor = found.rate_per_s, claim.factor
     metrics = _metrics(column, rate, rate / factor, rate * factor, n=claim.n, method=method, confidence=COVERED)

@@ -13,7 +13,7 @@ from leptonbench.cost.rate import Rate, ends, fact_provenance
 from leptonbench.cost.use import cost_per_million, utilisation
 from leptonbench.errors import UsageError
 from leptonbench.projection.anchors import Table, project
-from leptonbench.projection.backtest import COVERED
+from leptonbench.projection.claims import COVERED
 from leptonbench.projection.results import Column, Observation, Submission
 from leptonbench.projection.roofline import ceiling_per_s
 from leptonbench.projection.support import check_claim, check_lacks, check_peak, check_size
@@ -248,7 +248,7 @@ def _projected(table: Table, anchor: _Anchor, manifest: RunManifest, precision: 
         confidence=COVERED,
         provenance=Provenance.PROJECTED,
         method=f"measured on {where} by {cell.backend}, carried to one {device} by published MLPerf results "
-        f"(mixed model); interval: {COVERED:.0%} of {claim.n} back-tests on the same support; "
+        f"(mixed model); interval: {COVERED:.0%} of {claim.n} back-tests on the same support, widened for new rounds; "
         f"mean absolute error {claim.mean_abs_error:.0%}" + (f"; {used:.2%} of its {precision} peak" if used else ""),
     )
     metrics = {"throughput": throughput, **_carried(record), **_price(device, throughput, manifest.suite)}

@@ -11,7 +11,7 @@ from leptonbench.catalog import DEVICE_KINDS, load_profiles, load_yaml
 from leptonbench.errors import UsageError
 from leptonbench.paths import data_root
 from leptonbench.projection.anchors import Table
-from leptonbench.projection.backtest import BackTest
+from leptonbench.projection.claims import BackTest
 from leptonbench.projection.model import Traits, Variances
 from leptonbench.projection.results import Observation, Submission, parse_rows, typical
 from leptonbench.registry import unknown

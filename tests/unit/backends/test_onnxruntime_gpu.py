@@ -54,15 +54,26 @@ def test_the_package_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch, name:
     assert "pip install onnxruntime-gpu" in found.hint
 
 
+def _placed(name: str, kinds: dict[str, int]) -> SimpleNamespace:
+    nodes = [SimpleNamespace(op_type=kind) for kind, count in kinds.items() for _ in range(count)]
+    return SimpleNamespace(ep_name=name, get_nodes=lambda: nodes)
+
+
 @pytest.fixture
 def session(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Stand in for ONNX Runtime's own session, and keep what it was opened with."""
-    found = SimpleNamespace(providers=[], asked=[])
+    found = SimpleNamespace(providers=[], asked=[], elsewhere={})
 
     def open_session(made: Any, options: Any, *, providers: list[Any], entries: Any) -> tuple[Any, dict[str, Any]]:
         found.asked = providers
+        assert entries == {"session.record_ep_graph_assignment_info": "1"}
         shown = found.providers or [providers[0][0], "CPUExecutionProvider"]
-        return SimpleNamespace(get_providers=lambda: shown), {"engine": "onnxruntime 1.32.0"}
+        placed = [(shown[0], {"Conv": 3, "Relu": 2}), ("CPUExecutionProvider", found.elsewhere)]
+        made = SimpleNamespace(
+            get_providers=lambda: shown,
+            get_provider_graph_assignment_info=lambda: [_placed(name, kinds) for name, kinds in placed],
+        )
+        return made, {"engine": "onnxruntime 1.32.0"}
 
     monkeypatch.setattr(onnxruntime_gpu, "open_session", open_session)
     monkeypatch.setattr(onnxruntime_gpu, "read_back", lambda session, *, io_binding: {})
@@ -110,3 +121,34 @@ def test_tensorrt_is_allowed_the_labels_precision_and_no_other(
     told = opened.effective()
     assert told["provider"] == name
     assert told["provider_options"] == chosen
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_products_that_fell_to_the_cpu_are_refused_and_other_nodes_are_told(
+    session: SimpleNamespace, tmp_path: Path, name: str
+) -> None:
+    session.elsewhere = {"Shape": 2, "Gather": 1}
+    told = BACKENDS.get(name)().open(artifact(), options(tmp_path)).effective()
+    assert told["nodes_by_provider"] == {PROVIDERS[name]: 5, "CPUExecutionProvider": 3}
+    session.elsewhere = {"Shape": 2, "MatMulNBits": 4}
+    with pytest.raises(MeasurementError, match="does not run all products") as caught:
+        BACKENDS.get(name)().open(artifact(), options(tmp_path))
+    assert caught.value.cause == "CPUExecutionProvider got 4 MatMulNBits"
+
+
+def test_onnx_runtime_itself_tells_where_nodes_went() -> None:
+    """The names that are asked for are the installed version's own; what it says of a GPU needs one."""
+    import onnx
+    import onnxruntime
+
+    kind, tensor = onnx.TensorProto.FLOAT, onnx.helper.make_tensor_value_info
+    nodes = [onnx.helper.make_node("MatMul", ["x", "w"], ["y"]), onnx.helper.make_node("Relu", ["y"], ["z"])]
+    weight = onnx.helper.make_tensor("w", kind, [2, 2], [1.0, 0.0, 0.0, 1.0])
+    graph = onnx.helper.make_graph(nodes, "g", [tensor("x", kind, [1, 2])], [tensor("z", kind, [1, 2])], [weight])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=10)
+    settings = onnxruntime.SessionOptions()
+    for entry in onnxruntime_gpu._RECORD.items():
+        settings.add_session_config_entry(*entry)
+    opened = onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+    onnxruntime_gpu.load_libraries()
+    assert onnxruntime_gpu.nodes_by_provider(opened) == {"CPUExecutionProvider": {"MatMul": 1, "Relu": 1}}

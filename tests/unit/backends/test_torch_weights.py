@@ -41,6 +41,11 @@ def _program(sample: torch.Tensor, *, channels: int = 1) -> tuple[torch.nn.Modul
     return network, torch.export.export(network, (sample,)).module(check_guards=False)
 
 
+def _halved(layer: torch.nn.Linear) -> None:
+    """Leave the last two of every four values in a row."""
+    layer.weight.data.unflatten(1, (-1, 4))[..., :2] = 0.0
+
+
 def _answer(module: Any, sample: torch.Tensor) -> np.ndarray:
     with torch.inference_mode():
         return np.asarray(module(sample).numpy())
@@ -99,8 +104,14 @@ def test_sparse_layers_are_packed_and_those_that_do_not_fit_are_counted(
     sample: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernels themselves need a GPU; here what is asked of torch is held."""
-    _, module = _program(sample)
-    before = _answer(module, sample)
+    network, _ = _program(sample)
+    _halved(network.first)
+    _halved(network.second)
+
+    def module() -> Any:
+        return torch.export.export(network, (sample,)).module(check_guards=False)
+
+    before = _answer(module(), sample)
 
     def pack(weight: torch.Tensor, *, least: int) -> torch.Tensor:
         if weight.shape[0] < least:
@@ -109,11 +120,29 @@ def test_sparse_layers_are_packed_and_those_that_do_not_fit_are_counted(
 
     monkeypatch.setattr(torch.sparse, "to_sparse_semi_structured", functools.partial(pack, least=1000))
     with pytest.raises(MeasurementError, match="no layer of this network"):
-        apply_steps(module, _of("sparse-2:4", "fp16"))
+        apply_steps(module(), _of("sparse-2:4", "fp16"))
     monkeypatch.setattr(torch.sparse, "to_sparse_semi_structured", functools.partial(pack, least=64))
-    found, facts = apply_steps(_program(sample)[1], _of("sparse-2:4", "bf16"))
+    found, facts = apply_steps(module(), _of("sparse-2:4", "bf16"))
     assert facts == {"sparse_layers": 1, "dense_layers": 1}
     np.testing.assert_array_equal(_answer(found, sample), before)
+
+
+def test_a_layer_with_three_values_in_four_is_never_packed(
+    sample: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernels' format holds two of any four, and torch's packing drops the others without an error."""
+    network, _ = _program(sample)
+    _halved(network.first)
+    network.first.weight.data[5, 9] = 1.0
+    network.first.weight.data[5, 8] = 1.0
+    _halved(network.second)
+    packed = []
+    monkeypatch.setattr(torch.sparse, "to_sparse_semi_structured", lambda weight: packed.append(weight) or weight)
+    _, facts = apply_steps(
+        torch.export.export(network, (sample,)).module(check_guards=False), _of("sparse-2:4", "fp16")
+    )
+    assert facts == {"sparse_layers": 1, "dense_layers": 1}
+    assert [tuple(weight.shape) for weight in packed] == [(32, 96)]
 
 
 def test_what_torch_applies_itself_is_what_the_backend_says() -> None:

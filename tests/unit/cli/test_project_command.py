@@ -239,7 +239,10 @@ def _run_projected(run: Path, device: str, monkeypatch: pytest.MonkeyPatch) -> i
 def test_a_run_ends_with_the_projections_that_were_asked_for(
     gpu_run: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert _run_projected(gpu_run, "nvidia-l40s", monkeypatch) == 3  # the stored run has failed cells
+    assert _run_projected(gpu_run, "nvidia-l40s,nvidia-p100", monkeypatch) == 3  # the stored run has failed cells
+    told = capsys.readouterr().err
+    assert "not projected: " in told
+    assert "`nvidia-p100`" in told
     added = [one for one in RunStore.open(gpu_run).records() if one.cell.backend == "projected"]
     assert {one.cell.device for one in added} == {"nvidia-l40s"}
     assert "int8-static · projected" in (gpu_run / "report.html").read_text(encoding="utf-8")

@@ -11,9 +11,10 @@ import pytest
 from leptonbench import catalog
 from leptonbench.errors import UsageError
 from leptonbench.harness import system
-from leptonbench.harness.device import HOST_CPU, resolve_host
+from leptonbench.harness.device import HOST_CPU, host_idle_w, resolve_host
 from leptonbench.schema import Identity
 from tests.report_factory import make_run
+from tests.unit.meters.test_rapl import Clock, working, zone
 
 
 def _identity(**changes: object) -> Identity:
@@ -88,3 +89,23 @@ def test_a_broken_checkout_has_no_commit(monkeypatch: pytest.MonkeyPatch, tmp_pa
     (tmp_path / ".git").mkdir()
     monkeypatch.setattr(system, "data_root", lambda: tmp_path)
     assert system.git_state() == (None, None)
+
+
+def test_idle_power_is_the_lowest_that_the_counters_see(tmp_path: Path) -> None:
+    clock, passed = Clock(), []
+    zone(tmp_path, "intel-rapl:0", "package-0", 0)
+    steady = working(tmp_path, step_uj=800_000, clock=clock)
+
+    def sleep(seconds: float) -> None:
+        passed.append(seconds)
+        for _ in range(3 if len(passed) % 2 else 1):  # something else computes in every second window
+            steady(0.0)
+        clock.now_ns += round(seconds * 1e9)
+
+    found = host_idle_w(tmp_path, tmp_path / "no-cpuinfo", clock_ns=clock, sleep=sleep)
+    assert found == pytest.approx(8.0), "0.8 J in 0.1 s"
+    assert len(passed) >= 10
+
+
+def test_without_counters_idle_power_is_not_known(tmp_path: Path) -> None:
+    assert host_idle_w(tmp_path, tmp_path / "no-cpuinfo") is None

@@ -253,7 +253,7 @@ def test_the_gpu_is_the_first_that_is_left_visible(visible, index, fake, monkeyp
 @pytest.mark.parametrize("visible", ["", "7", "GPU-none"])
 def test_a_gpu_that_is_not_left_visible_is_refused(visible, fake, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    with pytest.raises(PrerequisiteError, match="there is no GPU"):
+    with pytest.raises(PrerequisiteError, match="there is no GPU 7|leaves no whole GPU"):
         Gpu(library=fake)
 
 
@@ -277,3 +277,9 @@ def test_a_card_that_fell_off_the_bus_is_a_failed_measurement(fake, monkeypatch)
     with pytest.raises(MeasurementError) as caught:
         gpu.energy_mj()
     assert "GPU is lost" in caught.value.cause
+
+
+@pytest.mark.parametrize("driver", ["550.54", "470.82"])
+def test_what_the_driver_reserves_is_not_used_by_anybody(driver):
+    nvml = FakeNvml(Card(used_bytes=5, reserved_bytes=1000), driver=driver)
+    assert Gpu(0, library=nvml).used_bytes() == 5

@@ -52,6 +52,19 @@ def advance(powercap: dict[str, Path], **delta_uj: int) -> None:
         path.write_text(str(int(path.read_text()) + delta))
 
 
+def working(root: Path, *, without: str = "", step_uj: int = 1000, clock: Clock | None = None):
+    """Return a `sleep` in which every counter moves, but for one."""
+
+    def sleep(seconds: float) -> None:
+        if clock is not None:
+            clock.now_ns += round(seconds * 1e9)
+        for path in root.glob("intel-rapl*"):
+            if (path / "name").read_text().strip() != without:
+                (path / "energy_uj").write_text(str(int((path / "energy_uj").read_text()) + step_uj))
+
+    return sleep
+
+
 def test_packages_and_dram_add_up_and_nothing_is_counted_twice(powercap):
     clock = Clock()
     meter = RaplMeter(powercap["root"], clock_ns=clock)
@@ -133,11 +146,27 @@ def cpuinfo(tmp_path: Path, flags: str) -> Path:
 
 
 def test_counters_on_bare_metal_are_available(powercap, tmp_path):
-    assert availability(powercap["root"], cpuinfo=cpuinfo(tmp_path, "fpu avx2")).available
+    root = powercap["root"]
+    assert availability(root, cpuinfo=cpuinfo(tmp_path, "fpu avx2"), sleep=working(root)).available
 
 
 def test_without_cpuinfo_counters_are_taken_as_they_are(powercap, tmp_path):
-    assert availability(powercap["root"], cpuinfo=tmp_path / "none").available
+    root = powercap["root"]
+    assert availability(root, cpuinfo=tmp_path / "none", sleep=working(root)).available
+
+
+@pytest.mark.parametrize("name", ["dram", "package-1"])
+def test_a_counter_that_is_stuck_leaves_the_others_unused(powercap, tmp_path, name):
+    root = powercap["root"]
+    found = availability(root, cpuinfo=tmp_path / "none", sleep=working(root, without=name))
+    assert not found.available
+    assert f"`{name}` stands still" in found.reason
+    assert found.hint
+
+
+def test_what_is_not_counted_may_stand_still(powercap, tmp_path):
+    root = powercap["root"]
+    assert availability(root, cpuinfo=tmp_path / "none", sleep=working(root, without="psys")).available
 
 
 def test_counters_in_a_virtual_machine_are_not_relied_on(powercap, tmp_path):

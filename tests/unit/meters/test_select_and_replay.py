@@ -41,8 +41,15 @@ def counters(root: Path) -> Path:
     return root
 
 
+def count(root: Path, energy_uj: str) -> None:
+    (root / "intel-rapl:0" / "energy_uj").write_text(energy_uj)
+
+
 def test_a_counter_is_trusted_before_a_model(tmp_path):
-    meter, notice = select_meter(profile(), matched=True, powercap=counters(tmp_path), cpuinfo=tmp_path / "no-cpuinfo")
+    root = counters(tmp_path)
+    meter, notice = select_meter(
+        profile(), matched=True, powercap=root, cpuinfo=tmp_path / "no-cpuinfo", sleep=lambda seconds: count(root, "2")
+    )
     assert isinstance(meter, ServerMeter)
     assert isinstance(meter.inner, RaplMeter)
     assert notice is None
@@ -50,11 +57,32 @@ def test_a_counter_is_trusted_before_a_model(tmp_path):
 
 def test_a_counter_without_power_figures_of_the_server_is_read_all_the_same(tmp_path):
     root = counters(tmp_path)
-    meter, _ = select_meter(profile(with_power=False), matched=True, powercap=root, cpuinfo=tmp_path / "no-cpuinfo")
+    meter, _ = select_meter(
+        profile(with_power=False),
+        matched=True,
+        idle_w=1e-9,
+        powercap=root,
+        cpuinfo=tmp_path / "no-cpuinfo",
+        sleep=lambda seconds: count(root, "2"),
+    )
     meter.begin()
-    (root / "intel-rapl:0" / "energy_uj").write_text("9000001")
+    count(root, "9000002")
     reading = meter.end()
     assert (reading.energy_j, reading.wall) == (9.0, None)
+    assert reading.idle_j == pytest.approx(1e-9 * reading.window_s)
+
+
+def test_a_counter_that_stands_still_is_modelled_instead(tmp_path):
+    meter, notice = select_meter(
+        profile(),
+        matched=True,
+        powercap=counters(tmp_path),
+        cpuinfo=tmp_path / "no-cpuinfo",
+        sleep=lambda seconds: None,
+    )
+    assert isinstance(meter, CpuModelMeter)
+    assert notice is not None
+    assert "`package-0` stands still" in notice.message
 
 
 @pytest.mark.parametrize(("matched", "guessed"), [(True, False), (False, True)])

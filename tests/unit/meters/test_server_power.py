@@ -8,6 +8,7 @@ import pytest
 
 from leptonbench.errors import UsageError
 from leptonbench.meters.server_power import (
+    LATER_BAND,
     LIKE_BAND,
     SAME_BAND,
     PublishedServer,
@@ -66,6 +67,8 @@ def test_a_profile_by_neighbours_says_what_it_is_made_of():
     power = power_like(MILAN, RESULTS)
     assert power.hardware_threads == 256
     assert power.band == LIKE_BAND
+    later = power_like(MILAN.model_copy(update={"year": 2025}), RESULTS)
+    assert later.band == LATER_BAND > LIKE_BAND
     assert "nearest 7 of 395 SPECpower results" in power.full_w.source
     assert (power.idle_w.low or 0) <= power.idle_w.value <= (power.idle_w.high or 0)
     assert power.shape[0] == 0.0 and power.shape[-1] == 1.0 and list(power.shape) == sorted(power.shape)

@@ -115,3 +115,29 @@ def test_the_window_is_long_enough_for_both_meters():
     assert ServerMeter(Slow([CARD]), ReplayMeter([HOST])).least_window_s == 3.0
     assert ServerMeter(ReplayMeter([CARD]), Slow([HOST])).least_window_s == 3.0
     assert SUPPLY.low < SUPPLY.middle < SUPPLY.high
+
+
+def test_the_hosts_window_does_not_hold_the_start_and_the_stop_of_a_devices_sensor():
+    """A sampler is a process: it takes a second to start, which is half of a short window."""
+    now_s, seen = [0.0], {}
+
+    class Timed(ReplayMeter):
+        def __init__(self, name: str, given: EnergyReading, *, slow_s: float = 0.0) -> None:
+            super().__init__([given])
+            self._name, self._slow_s = name, slow_s
+
+        def begin(self) -> None:
+            now_s[0] += self._slow_s
+            seen[self._name] = now_s[0]
+            super().begin()
+
+        def end(self) -> EnergyReading:
+            seen[self._name] = now_s[0] - seen[self._name]
+            now_s[0] += self._slow_s
+            return super().end()
+
+    meter = ServerMeter(Timed("card", CARD, slow_s=1.0), Timed("host", HOST))
+    meter.begin()
+    now_s[0] += 2.0
+    meter.end()
+    assert seen == {"card": 2.0, "host": 2.0}

@@ -6,7 +6,7 @@ import pytest
 
 from leptonbench.errors import UsageError
 from leptonbench.projection.anchors import Kin, Own, Support, Table
-from leptonbench.projection.backtest import Claim
+from leptonbench.projection.claims import Claim
 from leptonbench.projection.fit import START
 from leptonbench.projection.model import Traits
 from leptonbench.projection.results import Column, Observation, Submission
