@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from leptonbench.cost.capacity import Arrivals, Estimate, Sizing, size
+from leptonbench.cost.capacity import Arrivals, Sizing, size, size_by_rate
 from leptonbench.cost.rate import assumption, unique
 from leptonbench.cost.sensitivity import Costing, effects, thresholds
 from leptonbench.errors import UsageError
 from leptonbench.planning.market import Market, known_as, load_market
 from leptonbench.planning.options import Option, Unit, options
-from leptonbench.planning.reader import FEW_SAMPLES, Served, Unfit, device_of, read_cells
+from leptonbench.planning.reader import FEW_SAMPLES, Rated, Served, Unfit, device_of, read_cells
 from leptonbench.planning.request import PlanRequest
 from leptonbench.schema import Assumption, CellRecord, Notice, Provenance, Quantity, Reason, RunManifest
 from leptonbench.schema.plan import (
@@ -28,6 +28,7 @@ from leptonbench.schema.plan import (
     Ranked,
     Swing,
 )
+from leptonbench.schema.prices import Terms
 from leptonbench.store import RunStore
 
 _RIVALS = 12  # choices that could overtake the first
@@ -78,11 +79,11 @@ def build_plan(store: RunStore, request: PlanRequest) -> PlanDocument:
     )
 
 
-def _plan_cell(cell: Served | Unfit, manifest: RunManifest, market: Market, request: PlanRequest) -> _Planned:
+def _plan_cell(cell: Served | Rated | Unfit, manifest: RunManifest, market: Market, request: PlanRequest) -> _Planned:
     record = cell.record
     if isinstance(cell, Unfit):
         return _Planned(_empty_row(record, cell.reason), None, [])
-    sizing = size(cell.service, request.demand.arrivals, request.target, seed=request.seed)
+    sizing = _size(cell, request.demand.arrivals, request)
     if sizing.required is None:
         hint = "loosen --slo, or plan with a faster cell"
         reason = Reason(code="infeasible", message=sizing.why_infeasible or "no number of units is enough", hint=hint)
@@ -91,6 +92,12 @@ def _plan_cell(cell: Served | Unfit, manifest: RunManifest, market: Market, requ
     unit = Unit(cell, device_of(manifest, record), min(record.cell.threads * record.cell.instances, cores))
     found, absent = options(unit, sizing, market, request)
     return _Planned(_row(cell, sizing, found, absent), unit, found)
+
+
+def _size(cell: Served | Rated, arrivals: Arrivals, request: PlanRequest) -> Sizing:
+    if isinstance(cell, Rated):
+        return size_by_rate(cell.rate, arrivals)
+    return size(cell.service, arrivals, request.target, seed=request.seed)
 
 
 def _empty_row(record: CellRecord, reason: Reason) -> PlanRow:
@@ -106,7 +113,7 @@ def _empty_row(record: CellRecord, reason: Reason) -> PlanRow:
     )
 
 
-def _row(cell: Served, sizing: Sizing, found: list[Option], absent: list[PlanAbsence]) -> PlanRow:
+def _row(cell: Served | Rated, sizing: Sizing, found: list[Option], absent: list[PlanAbsence]) -> PlanRow:
     record = cell.record
     provenance = sizing.provenance
     open_ended = sizing.high is None
@@ -125,7 +132,7 @@ def _row(cell: Served, sizing: Sizing, found: list[Option], absent: list[PlanAbs
         required=required,
         utilisation_peak=_plain(sizing.utilisation_peak, "1", provenance),
         utilisation_mean=_plain(sizing.utilisation_mean, "1", provenance),
-        latency=_estimated(sizing.latency_s, provenance, sizing.method),
+        latency=_estimated(sizing, cell.unranked),
         quality=record.metrics.get("quality") or Quantity.null("1", "no quality was measured"),
         choices=tuple(option.choice for option in found),
         absent=tuple(absent),
@@ -140,11 +147,19 @@ def _plain(value: float | None, unit: str, provenance: Provenance) -> Quantity:
     return Quantity(value=value, unit=unit, provenance=provenance, method="busy time of the serving units")
 
 
-def _estimated(estimate: Estimate | None, provenance: Provenance, method: str) -> Quantity:
-    if estimate is None:
-        return Quantity.null("s", "the sizing does not tell")
-    value, low, high = estimate
-    return Quantity(value=value, unit="s", low=low, high=high, confidence=0.95, provenance=provenance, method=method)
+def _estimated(sizing: Sizing, unknown: str | None) -> Quantity:
+    if sizing.latency_s is None:
+        return Quantity.null("s", unknown or "the sizing does not tell")
+    value, low, high = sizing.latency_s
+    return Quantity(
+        value=value,
+        unit="s",
+        low=None if high is None else low,
+        high=high,
+        confidence=None if high is None else 0.95,
+        provenance=sizing.provenance,
+        method=sizing.method,
+    )
 
 
 def _row_order(row: PlanRow) -> tuple[bool, float, str]:
@@ -152,7 +167,7 @@ def _row_order(row: PlanRow) -> tuple[bool, float, str]:
     return row.reason is not None, min(prices, default=float("inf")), row.cell.key
 
 
-def _check_feasible(planned: Sequence[_Planned], cells: Sequence[Served | Unfit], request: PlanRequest) -> None:
+def _check_feasible(planned: Sequence[_Planned], cells: Sequence[Served | Rated | Unfit], request: PlanRequest) -> None:
     """Raise where no cell can be planned with: nothing to choose from is an answer to a wrong question."""
     if any(one.unit is not None for one in planned):
         return
@@ -247,7 +262,7 @@ def _swings(ranked: Sequence[Option], planned: Sequence[_Planned], request: Plan
 def _flips(ranked: Sequence[Option], request: PlanRequest) -> tuple[Flip, ...]:
     if len(ranked) < 2:
         return ()
-    rivals = ranked[1 : 1 + _RIVALS]
+    rivals = _rivals(ranked)
     found = thresholds(_costing(ranked[0], request), [_costing(option, request) for option in rivals])
     return tuple(
         Flip(
@@ -263,6 +278,22 @@ def _flips(ranked: Sequence[Option], request: PlanRequest) -> tuple[Flip, ...]:
     )
 
 
+def _rivals(ranked: Sequence[Option]) -> list[Option]:
+    """Return the choices that could overtake the first: the cheapest on each offer, then the next in order.
+
+    Cells on the first one's own offer pay all that it pays, so only their units tell them apart and no price does. With
+    many cells the next dozen would be of one offer, too.
+    """
+    others = [option for option in ranked if _offer_of(option) != _offer_of(ranked[0])]
+    by_offer = {_offer_of(option): option for option in reversed(others)}
+    ordered = [*sorted(by_offer.values(), key=_horizon_usd), *others]
+    return list({id(option): option for option in ordered}.values())[: max(_RIVALS, len(by_offer))]
+
+
+def _offer_of(option: Option) -> tuple[Terms, str]:
+    return option.choice.terms, option.choice.offer
+
+
 def _by_volume(ranked: Sequence[Option], market: Market, request: PlanRequest) -> tuple[AtVolume, ...]:
     """Return the cheapest choice at other volumes, of the cells that are cheapest on each kind of terms here."""
     units = _best_units(ranked)
@@ -272,7 +303,7 @@ def _by_volume(ranked: Sequence[Option], market: Market, request: PlanRequest) -
         scaled = replace(request, demand=request.demand._replace(rates_per_s=rates))
         found: list[Option] = []
         for unit in units:
-            sizing = size(unit.served.service, Arrivals(rates), request.target, seed=request.seed)
+            sizing = _size(unit.served, Arrivals(rates), request)
             if sizing.required is not None:
                 found += [o for o in options(unit, sizing, market, scaled)[0] if o.choice.ranked]
         if found:
