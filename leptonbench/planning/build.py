@@ -10,8 +10,8 @@ import numpy as np
 
 from leptonbench.cost.capacity import Arrivals, Sizing, size, size_by_rate
 from leptonbench.cost.rate import assumption, unique
-from leptonbench.cost.sensitivity import Costing, effects, thresholds
 from leptonbench.errors import UsageError
+from leptonbench.planning.changes import flips, swings
 from leptonbench.planning.market import Market, known_as, load_market
 from leptonbench.planning.options import Option, Unit, options
 from leptonbench.planning.reader import FEW_SAMPLES, Rated, Served, Unfit, device_of, read_cells
@@ -19,22 +19,17 @@ from leptonbench.planning.request import PlanRequest
 from leptonbench.schema import Assumption, CellRecord, Notice, Provenance, Quantity, Reason, RunManifest
 from leptonbench.schema.plan import (
     AtVolume,
-    Flip,
     PlanAbsence,
     PlanDemand,
     PlanDocument,
     PlanRow,
     PlanTarget,
     Ranked,
-    Swing,
 )
-from leptonbench.schema.prices import Terms
 from leptonbench.store import RunStore
 
-_RIVALS = 12  # choices that could overtake the first
 _VOLUMES = (0.1, 0.5, 2.0, 10.0)
 _AT_VOLUMES = 3  # cells that are sized anew at other volumes
-_SWINGS = 12
 
 
 class _Planned(NamedTuple):
@@ -71,8 +66,8 @@ def build_plan(store: RunStore, request: PlanRequest) -> PlanDocument:
         horizon_years=request.horizon_years,
         rows=tuple(sorted((one.row for one in planned), key=_row_order)),
         ranking=_ranking(ranked),
-        swings=_swings(ranked, planned, request),
-        flips=_flips(ranked, request),
+        swings=swings(ranked, _required(ranked, planned), request),
+        flips=flips(ranked, request),
         by_volume=_by_volume(ranked, market, request),
         assumptions=_assumptions(everything, request),
         warnings=(*_few_samples(planned, request), *_warnings(everything, market, request)),
@@ -219,79 +214,10 @@ def _own_ends(quantity: Quantity) -> tuple[float, float]:
     return quantity.own_low, quantity.own_high
 
 
-def _costing(option: Option, request: PlanRequest) -> Costing:
-    costed = option.costed
-    return Costing(costed.facts, lambda values: costed.usd_per_year(values) * request.horizon_years)
-
-
-def _swings(ranked: Sequence[Option], planned: Sequence[_Planned], request: PlanRequest) -> tuple[Swing, ...]:
-    """Return what moves the first choice's cost, its number of units among it."""
-    if not ranked:
-        return ()
-    first = ranked[0]
-    rows = [
-        Swing(
-            name=effect.name,
-            unit=effect.fact.unit,
-            value=effect.fact.value,
-            low=effect.low,
-            high=effect.high,
-            usd_at_low=effect.usd_at_low,
-            usd_at_high=effect.usd_at_high,
-        )
-        for effect in effects(_costing(first, request))
-    ]
-    usd = first.choice.usd_horizon
-    required = next(one.row.required for one in planned if one.unit is first.unit)
-    if None not in (usd.own_low, usd.own_high, required.low, required.high) and usd.own_low != usd.own_high:
-        rows.append(
-            Swing(
-                name="units that must serve in the busiest hour",
-                unit="1",
-                value=required.value or 0.0,
-                low=required.low or 0.0,
-                high=required.high or 0.0,
-                usd_at_low=usd.own_low or 0.0,
-                usd_at_high=usd.own_high or 0.0,
-            )
-        )
-    rows.sort(key=lambda swing: -abs(swing.usd_at_high - swing.usd_at_low))
-    return tuple(rows[:_SWINGS])
-
-
-def _flips(ranked: Sequence[Option], request: PlanRequest) -> tuple[Flip, ...]:
-    if len(ranked) < 2:
-        return ()
-    rivals = _rivals(ranked)
-    found = thresholds(_costing(ranked[0], request), [_costing(option, request) for option in rivals])
-    return tuple(
-        Flip(
-            name=one.name,
-            unit=one.fact.unit,
-            value=one.fact.value,
-            threshold=one.value,
-            within_range=one.within,
-            cell=rivals[one.rival].unit.served.record.cell.key,
-            terms=rivals[one.rival].choice.terms,
-        )
-        for one in found
-    )
-
-
-def _rivals(ranked: Sequence[Option]) -> list[Option]:
-    """Return the choices that could overtake the first: the cheapest on each offer, then the next in order.
-
-    Cells on the first one's own offer pay all that it pays, so only their units tell them apart and no price does. With
-    many cells the next dozen would be of one offer, too.
-    """
-    others = [option for option in ranked if _offer_of(option) != _offer_of(ranked[0])]
-    by_offer = {_offer_of(option): option for option in reversed(others)}
-    ordered = [*sorted(by_offer.values(), key=_horizon_usd), *others]
-    return list({id(option): option for option in ordered}.values())[: max(_RIVALS, len(by_offer))]
-
-
-def _offer_of(option: Option) -> tuple[Terms, str]:
-    return option.choice.terms, option.choice.offer
+def _required(ranked: Sequence[Option], planned: Sequence[_Planned]) -> Quantity:
+    """Return the serving units of the first choice."""
+    found = (one.row.required for one in planned if ranked and one.unit is ranked[0].unit)
+    return next(found, Quantity.null("1", "nothing is ranked"))
 
 
 def _by_volume(ranked: Sequence[Option], market: Market, request: PlanRequest) -> tuple[AtVolume, ...]:
