@@ -123,6 +123,9 @@ def _rent(
     name = unit.device.name if unit.device else unit.served.record.cell.device
     threads = unit.threads
     offered = partial(market.offers, name, region=request.region, threads=threads, horizon_years=request.horizon_years)
+    candidates = offered(terms)
+    if not candidates:
+        return PlanAbsence(terms=terms, why=_no_offer(market, name, terms))
     stand_ins = offered(Terms.ON_DEMAND) if terms is Terms.SPOT else []
     if terms is Terms.SPOT and not stand_ins:
         return PlanAbsence(terms=terms, why="no on-demand price is known to stand in for spot units that are withdrawn")
@@ -134,9 +137,7 @@ def _rent(
         return rented(offer, week_of, threads=threads, spare_nodes=spares, on_demand=stand_in, rework=rework)
 
     # The cheapest for this many units: a node of eight is no bargain where one card does.
-    offer = min(offered(terms), key=lambda one: fleet(one, shape.required).middle(), default=None)
-    if offer is None:
-        return PlanAbsence(terms=terms, why=_no_offer(market, name, terms))
+    offer = min(candidates, key=lambda one: fleet(one, shape.required).middle())
     purchase = Purchase(units_in(offer, threads), request.spare_nodes)
 
     def drawn(required: int, power: PowerProfile) -> Drawn:
