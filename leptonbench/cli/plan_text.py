@@ -64,7 +64,7 @@ def _show_choices(view: PlanView) -> None:
             [
                 line.name,
                 choice.terms.value + mark,
-                _text(row.required, "count"),
+                _text(row.required, "count") + ("" if row.required.high is not None else " [open]"),
                 percent(row.utilisation_peak.value or 0.0).replace("\u00a0", " "),
                 _text(row.latency),
                 str(choice.units),

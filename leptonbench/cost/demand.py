@@ -119,9 +119,27 @@ def _hours(whole: str, text: str) -> tuple[int, int]:
     return int(hours), int(days)
 
 
-def of_suite(demand: DemandSpec, *, suite: str) -> Demand:
-    """Return a suite's own demand over the week; its working days come first."""
-    return Demand(Arrivals.of_demand(demand).rates_per_s, f"suite `{suite}`: {demand.description.get('en', suite)}")
+def of_suite(demand: DemandSpec, *, suite: str, date: str) -> Demand:
+    """Return a suite's own demand over the week; its working days come first.
+
+    Its rate is an assumption about the buyer, and so is its curve unless the suite says where that was read.
+
+    Args:
+        demand: Of the suite.
+        suite: Its name.
+        date: Of the plan.
+    """
+    source = f"suite `{suite}`" + (f"; shares of the hours: {demand.curve_source}" if demand.curve_source else "")
+    rate = Assumption(
+        name="demand: rate in the busiest hour",
+        value=demand.rate_per_s,
+        unit="1/s",
+        source=source,
+        date=date,
+        assumed=True,
+    )
+    told = f"suite `{suite}`: {demand.description.get('en', suite)}"
+    return Demand(Arrivals.of_demand(demand).rates_per_s, told, (rate,))
 
 
 def parse_curve(text: str, *, name: str) -> Demand:
@@ -220,6 +238,8 @@ class _File(NamedTuple):
 
     def _of_times(self, marks: Sequence[str], values: Sequence[float]) -> list[float]:
         times = [self._time(mark, line) for line, mark in enumerate(marks, 2)]
+        if len({when.tzinfo is None for when in times}) > 1:
+            raise self.error("some times have a time zone, and others have none", "write all of them alike")
         for index in range(1, len(times)):
             if times[index] - times[index - 1] != timedelta(hours=1):
                 cause = f"line {index + 2}: {marks[index]} does not follow {marks[index - 1]} by one hour"

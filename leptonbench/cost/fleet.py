@@ -7,7 +7,7 @@ A fleet's cost is kept as a function from named figures to dollars, so that the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
@@ -97,10 +97,16 @@ class Costed:
         """Return the cost with every figure as stated."""
         return self.usd_per_year(self.values)
 
-    def bounds(self) -> tuple[float, float]:
-        """Return the cost with every figure at its cheap end, and at its dear end; it bounds the cost."""
+    def bounds(self, but: Container[str] = ()) -> tuple[float, float]:
+        """Return the cost with every figure at its cheap end, and at its dear end; it bounds the cost.
+
+        Args:
+            but: Names of figures that stay as stated.
+        """
         cheap, dear = self.values, self.values
         for name, fact in self.facts.items():
+            if name in but:
+                continue
             low, high = ends(fact)
             at_low, at_high = (self.usd_per_year(self.values | {name: end}) for end in (low, high))
             cheap[name], dear[name] = (low, high) if at_low <= at_high else (high, low)
@@ -112,16 +118,16 @@ def _no_upfront(_: Values) -> float:
 
 
 def rented(
-    offer: Offer, shape: Shape, purchase: Purchase, *, threads: int, on_demand: Offer | None, rework: Fact | None
+    offer: Offer, shape: Shape, *, threads: int, spare_nodes: int, on_demand: Offer | None, rework: Fact | None
 ) -> Costed:
     """Return what renting costs: on demand and spot follow the demand by the hour, a reservation runs around the clock.
 
     Spot hours that are withdrawn are bought again on demand: spot x (1 - share) + on-demand x share.
 
     Args:
-        offer: Of the device.
+        offer: Of the device. Whole instances are paid for, whatever is left over in them.
         shape: The week.
-        purchase: Units that come together and spares.
+        spare_nodes: Instances beyond those that the target needs.
         threads: Hardware threads of a unit, for an offer by vCPUs; a card is a unit of an offer by cards.
         on_demand: For spot: what stands in; `None` for other terms.
         rework: For spot: the share of its hours that is bought again.
@@ -129,20 +135,21 @@ def rented(
     Raises:
         ValueError: If a spot offer lacks its stand-in.
     """
+    purchase = Purchase(units_in(offer, threads), spare_nodes)
     nodes = [purchase.nodes(required) for required in shape.required_by_hour]
     hours = [count * purchase.units_per_node for count in nodes]
     around = offer.terms is Terms.RESERVED
     unit_hours = float(max(hours) * HOURS_PER_WEEK if around else sum(hours))
     name = f"{offer.terms} price of {offer.name}"
     facts = {name: offer.price_per_hour}
-    part = _share(offer, threads)
+    part = 1.0 / purchase.units_per_node
     yearly_hours = unit_hours * WEEKS_PER_YEAR
     if offer.terms is Terms.SPOT:
         if on_demand is None or rework is None:
             raise ValueError("a spot fleet needs the on-demand offer that stands in, and how often it does")
         full, lost = f"{on_demand.terms} price of {on_demand.name}", "share of spot hours that are withdrawn"
         facts |= {full: on_demand.price_per_hour, lost: rework}
-        stand_in = _share(on_demand, threads)
+        stand_in = 1.0 / units_in(on_demand, threads)
 
         def spot(values: Values) -> float:
             return yearly_hours * (values[name] * part * (1 - values[lost]) + values[full] * stand_in * values[lost])
@@ -157,16 +164,35 @@ def rented(
     return Costed(offer.terms, offer.name, facts, cost, max(hours), max(nodes), unit_hours, _no_upfront)
 
 
-def _share(offer: Offer, threads: int) -> float:
-    """Return the part of an instance that a unit is."""
-    return threads / offer.vcpus if offer.vcpus else 1.0 / (offer.cards or 1)
+def units_in(offer: Offer, threads: int) -> int:
+    """Return the units that an instance holds, which are rented, and fail, together.
+
+    Args:
+        offer: By vCPUs or by cards.
+        threads: Hardware threads of a unit, where an instance has vCPUs; a card is a unit.
+
+    Raises:
+        ValueError: If the instance is too small for one.
+    """
+    units = offer.vcpus // threads if offer.vcpus else offer.cards or 1
+    if units < 1:
+        raise ValueError(f"{offer.name} has {offer.vcpus} vCPUs, and a unit wants {threads}")
+    return units
 
 
 class Owned(NamedTuple):
-    """An owned fleet: its cost, its heads in the middle, and its power by hour of the week."""
+    """An owned fleet.
+
+    Attributes:
+        costed: Its cost.
+        idle: Its heads in an hour that asks for nothing, with every figure as stated.
+        busy: Likewise in the busiest hour.
+        power_w: In each hour of the week.
+    """
 
     costed: Costed
-    parts: OwnedParts
+    idle: OwnedParts
+    busy: OwnedParts
     power_w: tuple[float, ...]
 
 
@@ -199,12 +225,12 @@ def owned(
         for key, label, fact in owned_facts(price, power, region)
     }
 
-    def parts(values: Values) -> OwnedParts:
+    def parts(values: Values, fraction: float) -> OwnedParts:
         by_key = {key: values[label] for label, (key, _) in named.items()}
-        return OwnedParts(*(part * nodes * share for part in owned_parts(by_key, fraction=mean_fraction)))
+        return OwnedParts(*(part * nodes * share for part in owned_parts(by_key, fraction=fraction)))
 
     def yearly(values: Values) -> float:
-        return sum(parts(values)) * HOURS_PER_YEAR
+        return sum(parts(values, mean_fraction)) * HOURS_PER_YEAR
 
     purchase_name = next(label for label, (key, _) in named.items() if key == "server_usd")
 
@@ -214,7 +240,8 @@ def owned(
     facts = {label: fact for label, (_, fact) in named.items()}
     units = nodes * purchase.units_per_node
     costed = Costed(Terms.OWNED, name, facts, yearly, units, nodes, float(units * HOURS_PER_WEEK), upfront)
-    return Owned(costed, parts(costed.values), drawn_w(power, fractions, machines=nodes * share))
+    idle, busy = (parts(costed.values, fraction) for fraction in (power.fraction_at(0.0), max(fractions)))
+    return Owned(costed, idle, busy, drawn_w(power, fractions, machines=nodes * share))
 
 
 def loads(shape: Shape, *, units: int) -> list[float]:

@@ -72,8 +72,10 @@ def effects(choice: Costing) -> list[Effect]:
 def thresholds(choice: Costing, rivals: Sequence[Costing]) -> list[Threshold]:
     """Return for each figure where the nearest rival overtakes the choice, the least change first.
 
-    A figure is followed up and down to 20 times; fractions stay below 1. Costs are monotone in each figure, so the
-    difference of two changes sign once at most in each direction that is looked at.
+    A figure is followed up and down to 20 times; fractions stay below 1, and ratios that begin above 1 (the overhead of
+    a building) do not fall below it. A figure that two choices share is a price or an overhead that both are linear in,
+    and any other moves one of them alone, in which it is monotone: the difference of two changes sign once at most in
+    each direction that is looked at.
     """
     found: list[Threshold] = []
     names = {name: fact for one in (choice, *rivals) for name, fact in one.facts.items()}
@@ -104,10 +106,10 @@ def _crossing(choice: Costing, rival: Costing, name: str, fact: Fact) -> float |
 
     if lead(fact.value) <= 0:
         return None
-    top = fact.value * _FAR
-    if fact.unit == "1" and fact.value < 1:
-        top = min(top, 0.999)
-    found = [_bisect(lead, fact.value, far) for far in (top, fact.value / _FAR) if lead(far) < 0]
+    top, bottom = fact.value * _FAR, fact.value / _FAR
+    if fact.unit == "1":
+        top, bottom = (min(top, 0.999), bottom) if fact.value < 1 else (top, max(bottom, 1.0))
+    found = [_bisect(lead, fact.value, far) for far in (top, bottom) if lead(far) < 0]
     return min(found, key=lambda value: _distance(value, fact)) if found else None
 
 

@@ -128,12 +128,17 @@ def owned_usd_per_hour(
     return Owned(rate, parts)
 
 
-def break_even_use(rented_usd_per_hour: float, parts: OwnedParts) -> float | None:
+def break_even_use(rented_usd_per_hour: float, *, idle: OwnedParts, busy: OwnedParts) -> float | None:
     """Return the fraction of hours in use above which owning is cheaper than renting, `None` if it never is.
 
-    Both sides are of the same unit at equal size. Owned, only electricity varies with use; rented by the
-    hour, everything does.
+    Rented by the hour, everything is paid in the hours in use alone. Owned, the idle machine is paid around the clock,
+    its electricity too, and what the busy one draws beyond it in the hours in use.
+
+    Args:
+        rented_usd_per_hour: Of a fleet of the same use.
+        idle: Heads of the owned fleet in an hour that asks for nothing.
+        busy: Likewise in an hour in use.
     """
-    fixed_usd = parts.capital + parts.hosting + parts.maintenance
-    saved_usd = rented_usd_per_hour - parts.electricity
+    fixed_usd = sum(idle)
+    saved_usd = rented_usd_per_hour - (busy.electricity - idle.electricity)
     return fixed_usd / saved_usd if saved_usd > fixed_usd else None

@@ -75,7 +75,7 @@ def _day(text: str | None, today: date) -> date:
 
 def _demand(text: str | None, manifest: RunManifest, day: date) -> Demand:
     if text is None:
-        return of_suite(manifest.suite.demand, suite=manifest.suite.name)
+        return of_suite(manifest.suite.demand, suite=manifest.suite.name, date=day.isoformat())
     if text.endswith(".csv"):
         return parse_curve(_text(Path(text)), name=text)
     return parse_demand(text, date=day.isoformat())

@@ -8,32 +8,28 @@ from typing import NamedTuple
 
 import numpy as np
 
-from leptonbench.cost.capacity import Arrivals, Estimate, Sizing, size
+from leptonbench.cost.capacity import Arrivals, Sizing, size, size_by_rate
 from leptonbench.cost.rate import assumption, unique
-from leptonbench.cost.sensitivity import Costing, effects, thresholds
 from leptonbench.errors import UsageError
+from leptonbench.planning.changes import flips, swings
 from leptonbench.planning.market import Market, known_as, load_market
 from leptonbench.planning.options import Option, Unit, options
-from leptonbench.planning.reader import FEW_SAMPLES, Served, Unfit, device_of, read_cells
+from leptonbench.planning.reader import FEW_SAMPLES, Rated, Served, Unfit, device_of, read_cells
 from leptonbench.planning.request import PlanRequest
 from leptonbench.schema import Assumption, CellRecord, Notice, Provenance, Quantity, Reason, RunManifest
 from leptonbench.schema.plan import (
     AtVolume,
-    Flip,
     PlanAbsence,
     PlanDemand,
     PlanDocument,
     PlanRow,
     PlanTarget,
     Ranked,
-    Swing,
 )
 from leptonbench.store import RunStore
 
-_RIVALS = 12  # choices that could overtake the first
 _VOLUMES = (0.1, 0.5, 2.0, 10.0)
 _AT_VOLUMES = 3  # cells that are sized anew at other volumes
-_SWINGS = 12
 
 
 class _Planned(NamedTuple):
@@ -70,19 +66,19 @@ def build_plan(store: RunStore, request: PlanRequest) -> PlanDocument:
         horizon_years=request.horizon_years,
         rows=tuple(sorted((one.row for one in planned), key=_row_order)),
         ranking=_ranking(ranked),
-        swings=_swings(ranked, planned, request),
-        flips=_flips(ranked, request),
+        swings=swings(ranked, _required(ranked, planned), request),
+        flips=flips(ranked, request),
         by_volume=_by_volume(ranked, market, request),
         assumptions=_assumptions(everything, request),
         warnings=(*_few_samples(planned, request), *_warnings(everything, market, request)),
     )
 
 
-def _plan_cell(cell: Served | Unfit, manifest: RunManifest, market: Market, request: PlanRequest) -> _Planned:
+def _plan_cell(cell: Served | Rated | Unfit, manifest: RunManifest, market: Market, request: PlanRequest) -> _Planned:
     record = cell.record
     if isinstance(cell, Unfit):
         return _Planned(_empty_row(record, cell.reason), None, [])
-    sizing = size(cell.service, request.demand.arrivals, request.target, seed=request.seed)
+    sizing = _size(cell, request.demand.arrivals, request)
     if sizing.required is None:
         hint = "loosen --slo, or plan with a faster cell"
         reason = Reason(code="infeasible", message=sizing.why_infeasible or "no number of units is enough", hint=hint)
@@ -91,6 +87,12 @@ def _plan_cell(cell: Served | Unfit, manifest: RunManifest, market: Market, requ
     unit = Unit(cell, device_of(manifest, record), min(record.cell.threads * record.cell.instances, cores))
     found, absent = options(unit, sizing, market, request)
     return _Planned(_row(cell, sizing, found, absent), unit, found)
+
+
+def _size(cell: Served | Rated, arrivals: Arrivals, request: PlanRequest) -> Sizing:
+    if isinstance(cell, Rated):
+        return size_by_rate(cell.rate, arrivals)
+    return size(cell.service, arrivals, request.target, seed=request.seed)
 
 
 def _empty_row(record: CellRecord, reason: Reason) -> PlanRow:
@@ -106,7 +108,7 @@ def _empty_row(record: CellRecord, reason: Reason) -> PlanRow:
     )
 
 
-def _row(cell: Served, sizing: Sizing, found: list[Option], absent: list[PlanAbsence]) -> PlanRow:
+def _row(cell: Served | Rated, sizing: Sizing, found: list[Option], absent: list[PlanAbsence]) -> PlanRow:
     record = cell.record
     provenance = sizing.provenance
     open_ended = sizing.high is None
@@ -125,7 +127,7 @@ def _row(cell: Served, sizing: Sizing, found: list[Option], absent: list[PlanAbs
         required=required,
         utilisation_peak=_plain(sizing.utilisation_peak, "1", provenance),
         utilisation_mean=_plain(sizing.utilisation_mean, "1", provenance),
-        latency=_estimated(sizing.latency_s, provenance, sizing.method),
+        latency=_estimated(sizing, cell.unranked),
         quality=record.metrics.get("quality") or Quantity.null("1", "no quality was measured"),
         choices=tuple(option.choice for option in found),
         absent=tuple(absent),
@@ -140,11 +142,19 @@ def _plain(value: float | None, unit: str, provenance: Provenance) -> Quantity:
     return Quantity(value=value, unit=unit, provenance=provenance, method="busy time of the serving units")
 
 
-def _estimated(estimate: Estimate | None, provenance: Provenance, method: str) -> Quantity:
-    if estimate is None:
-        return Quantity.null("s", "the sizing does not tell")
-    value, low, high = estimate
-    return Quantity(value=value, unit="s", low=low, high=high, confidence=0.95, provenance=provenance, method=method)
+def _estimated(sizing: Sizing, unknown: str | None) -> Quantity:
+    if sizing.latency_s is None:
+        return Quantity.null("s", unknown or "the sizing does not tell")
+    value, low, high = sizing.latency_s
+    return Quantity(
+        value=value,
+        unit="s",
+        low=None if high is None else low,
+        high=high,
+        confidence=None if high is None else 0.95,
+        provenance=sizing.provenance,
+        method=sizing.method,
+    )
 
 
 def _row_order(row: PlanRow) -> tuple[bool, float, str]:
@@ -152,7 +162,7 @@ def _row_order(row: PlanRow) -> tuple[bool, float, str]:
     return row.reason is not None, min(prices, default=float("inf")), row.cell.key
 
 
-def _check_feasible(planned: Sequence[_Planned], cells: Sequence[Served | Unfit], request: PlanRequest) -> None:
+def _check_feasible(planned: Sequence[_Planned], cells: Sequence[Served | Rated | Unfit], request: PlanRequest) -> None:
     """Raise where no cell can be planned with: nothing to choose from is an answer to a wrong question."""
     if any(one.unit is not None for one in planned):
         return
@@ -204,63 +214,10 @@ def _own_ends(quantity: Quantity) -> tuple[float, float]:
     return quantity.own_low, quantity.own_high
 
 
-def _costing(option: Option, request: PlanRequest) -> Costing:
-    costed = option.costed
-    return Costing(costed.facts, lambda values: costed.usd_per_year(values) * request.horizon_years)
-
-
-def _swings(ranked: Sequence[Option], planned: Sequence[_Planned], request: PlanRequest) -> tuple[Swing, ...]:
-    """Return what moves the first choice's cost, its number of units among it."""
-    if not ranked:
-        return ()
-    first = ranked[0]
-    rows = [
-        Swing(
-            name=effect.name,
-            unit=effect.fact.unit,
-            value=effect.fact.value,
-            low=effect.low,
-            high=effect.high,
-            usd_at_low=effect.usd_at_low,
-            usd_at_high=effect.usd_at_high,
-        )
-        for effect in effects(_costing(first, request))
-    ]
-    usd = first.choice.usd_horizon
-    required = next(one.row.required for one in planned if one.unit is first.unit)
-    if None not in (usd.own_low, usd.own_high, required.low, required.high) and usd.own_low != usd.own_high:
-        rows.append(
-            Swing(
-                name="units that must serve in the busiest hour",
-                unit="1",
-                value=required.value or 0.0,
-                low=required.low or 0.0,
-                high=required.high or 0.0,
-                usd_at_low=usd.own_low or 0.0,
-                usd_at_high=usd.own_high or 0.0,
-            )
-        )
-    rows.sort(key=lambda swing: -abs(swing.usd_at_high - swing.usd_at_low))
-    return tuple(rows[:_SWINGS])
-
-
-def _flips(ranked: Sequence[Option], request: PlanRequest) -> tuple[Flip, ...]:
-    if len(ranked) < 2:
-        return ()
-    rivals = ranked[1 : 1 + _RIVALS]
-    found = thresholds(_costing(ranked[0], request), [_costing(option, request) for option in rivals])
-    return tuple(
-        Flip(
-            name=one.name,
-            unit=one.fact.unit,
-            value=one.fact.value,
-            threshold=one.value,
-            within_range=one.within,
-            cell=rivals[one.rival].unit.served.record.cell.key,
-            terms=rivals[one.rival].choice.terms,
-        )
-        for one in found
-    )
+def _required(ranked: Sequence[Option], planned: Sequence[_Planned]) -> Quantity:
+    """Return the serving units of the first choice."""
+    found = (one.row.required for one in planned if ranked and one.unit is ranked[0].unit)
+    return next(found, Quantity.null("1", "nothing is ranked"))
 
 
 def _by_volume(ranked: Sequence[Option], market: Market, request: PlanRequest) -> tuple[AtVolume, ...]:
@@ -272,7 +229,7 @@ def _by_volume(ranked: Sequence[Option], market: Market, request: PlanRequest) -
         scaled = replace(request, demand=request.demand._replace(rates_per_s=rates))
         found: list[Option] = []
         for unit in units:
-            sizing = size(unit.served.service, Arrivals(rates), request.target, seed=request.seed)
+            sizing = _size(unit.served, Arrivals(rates), request)
             if sizing.required is not None:
                 found += [o for o in options(unit, sizing, market, scaled)[0] if o.choice.ranked]
         if found:

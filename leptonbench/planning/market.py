@@ -37,8 +37,8 @@ class Market:
     embodied: dict[str, Fact]
     withdrawn: Fact
 
-    def best(self, device: str, terms: Terms, region: str, *, threads: int, horizon_years: float) -> Offer | None:
-        """Return the cheapest offer of a unit in the region, else the cheapest anywhere; `None` if there is none.
+    def offers(self, device: str, terms: Terms, region: str, *, threads: int, horizon_years: float) -> list[Offer]:
+        """Return the offers of a device in the region; where there are none, those elsewhere.
 
         An instance has to hold a unit's threads, and a reservation has to end within the horizon.
         """
@@ -50,8 +50,7 @@ class Market:
             and (offer.vcpus is None or offer.vcpus >= threads)
             and (offer.commitment_years or 0.0) <= horizon_years
         ]
-        near = [offer for offer in offers if self.areas.get(offer.region) == region]
-        return min(near or offers, key=_usd_per_part, default=None)
+        return [offer for offer in offers if self.areas.get(offer.region) == region] or offers
 
     def notices(self, offer: Offer, region: str, as_of: date) -> list[Notice]:
         """Return what to know of an offer before leaning on it: that it stands in for the region, that it is old."""
@@ -67,10 +66,6 @@ class Market:
             )
         old = stale(offer.name, offer.price_per_hour, terms=offer.terms, as_of=as_of)
         return found + ([old] if old else [])
-
-
-def _usd_per_part(offer: Offer) -> float:
-    return offer.price_per_hour.value / (offer.vcpus or offer.cards or 1)
 
 
 def known_as(device: DeviceProfile) -> DeviceProfile:
@@ -123,8 +118,8 @@ def _table(name: str) -> RegionTable:
 
 
 def _of_profile(device: DeviceProfile) -> list[Offer]:
-    """Return a CPU profile's on-demand prices as offers."""
-    return [
+    """Return the prices of a profile as offers: of a CPU's instances on demand, of an accelerator's on their terms."""
+    shared = [
         Offer(
             device=device.name,
             provider=price.provider,
@@ -135,6 +130,19 @@ def _of_profile(device: DeviceProfile) -> list[Offer]:
         )
         for price in device.cloud
     ]
+    cards = [
+        Offer(
+            device=device.name,
+            provider=price.provider,
+            sku=price.sku,
+            region=price.region,
+            terms=Terms(price.terms),
+            cards=price.devices,
+            price_per_hour=price.price_per_hour,
+        )
+        for price in (device.accelerator.offers if device.accelerator else ())
+    ]
+    return shared + cards
 
 
 def _paired(offers: Iterable[Offer]) -> list[Offer]:

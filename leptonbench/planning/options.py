@@ -5,18 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from statistics import fmean
+from typing import NamedTuple
 
 from leptonbench.cost.capacity import Sizing
-from leptonbench.cost.carbon import embodied_kg_per_year, grid_kg_per_year
-from leptonbench.cost.fleet import HOURS_PER_WEEK, WEEKS_PER_YEAR, Costed, Owned, Purchase, Shape, owned, rented
-from leptonbench.cost.fleet import rented_power_w as share_power_w
-from leptonbench.cost.rate import ends, fact_provenance
+from leptonbench.cost.fleet import (
+    HOURS_PER_WEEK,
+    WEEKS_PER_YEAR,
+    Costed,
+    Owned,
+    Purchase,
+    Shape,
+    owned,
+    rented,
+    rented_power_w,
+    units_in,
+)
+from leptonbench.cost.rate import fact_provenance
 from leptonbench.cost.tco import break_even_use
+from leptonbench.planning.footprint import Drawn, Footprint, Place, footprint
 from leptonbench.planning.market import Market
-from leptonbench.planning.reader import Served
+from leptonbench.planning.reader import Rated, Served
 from leptonbench.planning.request import MONTHS_PER_YEAR, PlanRequest
-from leptonbench.schema import DeviceProfile, Fact, Provenance, Quantity, weakest
+from leptonbench.schema import DeviceProfile, Fact, PowerProfile, Provenance, Quantity, weakest
 from leptonbench.schema.plan import PlanAbsence, PlanChoice
 from leptonbench.schema.prices import Offer, Terms
 
@@ -33,7 +43,7 @@ class Unit:
         threads: Hardware threads that a unit uses.
     """
 
-    served: Served
+    served: Served | Rated
     device: DeviceProfile | None
     threads: int
 
@@ -45,6 +55,14 @@ class Unit:
         return max(self.device.owned.hardware_threads // self.threads, 1)
 
 
+class Sized(NamedTuple):
+    """A fleet's cost at the low end of its units, as found, and at the high end; `None` where that is open."""
+
+    low: Costed
+    middle: Costed
+    high: Costed | None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Option:
     """A cell on one kind of terms.
@@ -52,14 +70,19 @@ class Option:
     Attributes:
         unit: Of the cell.
         choice: For the plan.
-        costed: Its cost at the found size, as a function of its figures.
+        sized: Its cost at the found size and at both ends of its interval.
         facts_beside: Figures of power and carbon, which cost nothing.
     """
 
     unit: Unit
     choice: PlanChoice
-    costed: Costed
+    sized: Sized
     facts_beside: dict[str, Fact]
+
+    @property
+    def costed(self) -> Costed:
+        """Return the cost at the found size, as a function of its figures."""
+        return self.sized.middle
 
 
 def week(sizing: Sizing, rates_per_s: tuple[float, ...]) -> Shape:
@@ -98,23 +121,40 @@ def _rent(
     unit: Unit, sizing: Sizing, shape: Shape, market: Market, request: PlanRequest, terms: Terms
 ) -> Option | PlanAbsence:
     name = unit.device.name if unit.device else unit.served.record.cell.device
-    best = partial(market.best, name, region=request.region, threads=unit.threads, horizon_years=request.horizon_years)
-    offer = best(terms)
-    if offer is None:
+    threads = unit.threads
+    offered = partial(market.offers, name, region=request.region, threads=threads, horizon_years=request.horizon_years)
+    candidates = offered(terms)
+    if not candidates:
         return PlanAbsence(terms=terms, why=_no_offer(market, name, terms))
-    stand_in = best(Terms.ON_DEMAND) if terms is Terms.SPOT else None
-    if terms is Terms.SPOT and stand_in is None:
+    stand_ins = offered(Terms.ON_DEMAND) if terms is Terms.SPOT else []
+    if terms is Terms.SPOT and not stand_ins:
         return PlanAbsence(terms=terms, why="no on-demand price is known to stand in for spot units that are withdrawn")
-    purchase = Purchase(offer.cards or 1, request.spare_nodes)
+    stand_in = min(stand_ins, key=lambda one: one.price_per_hour.value / units_in(one, threads), default=None)
     rework = market.withdrawn if terms is Terms.SPOT else None
 
-    def at(required: int) -> Costed:
-        week_of = shape.scaled(required)
-        return rented(offer, week_of, purchase, threads=unit.threads, on_demand=stand_in, rework=rework)
+    def fleet(offer: Offer, required: int) -> Costed:
+        week_of, spares = shape.scaled(required), request.spare_nodes
+        return rented(offer, week_of, threads=threads, spare_nodes=spares, on_demand=stand_in, rework=rework)
 
-    choice, costed = _choice(unit, sizing, request, at, _rented_power(unit, shape, purchase, terms))
-    carbon, beside = _rented_carbon(unit, shape, purchase, offer, costed, market, request)
-    return Option(unit, choice.model_copy(update={"carbon_kg_per_month": carbon}), costed, beside)
+    # The cheapest for this many units: a node of eight is no bargain where one card does.
+    offer = min(candidates, key=lambda one: fleet(one, shape.required).middle())
+    purchase = Purchase(units_in(offer, threads), request.spare_nodes)
+
+    def drawn(required: int, power: PowerProfile) -> Drawn:
+        week_of = shape.scaled(required)
+        threads_each = offer.vcpus / purchase.units_per_node if offer.vcpus else power.hardware_threads
+        share = threads_each / power.hardware_threads
+        watts = rented_power_w(power, week_of, purchase, share=share, around_the_clock=terms is Terms.RESERVED)
+        return Drawn(watts, fleet(offer, required).unit_hours_per_week / HOURS_PER_WEEK * share)
+
+    hosted = market.hosted.get(offer.provider, market.own)
+    place = Place(request.region, hosted.carbon_g_per_kwh, offer.provider, hosted.pue, _making(unit, market))
+    printed = footprint(unit.device, drawn, sizing, place, request)
+    return _option(unit, sizing, request, partial(fleet, offer), printed)
+
+
+def _making(unit: Unit, market: Market) -> Fact | None:
+    return market.embodied.get(unit.device.kind) if unit.device else None
 
 
 def _no_offer(market: Market, name: str, terms: Terms) -> str:
@@ -139,32 +179,30 @@ def _own(
     def build(required: int) -> Owned:
         return owned(device.name, price, power, market.own, shape.scaled(required), purchase, share=share)
 
-    whole = build(shape.required)
-    choice, costed = _choice(unit, sizing, request, lambda required: build(required).costed, whole.power_w)
-    carbon, beside = _owned_carbon(unit, whole, share, market, request)
-    changes = {"carbon_kg_per_month": carbon, "break_even": _break_even(whole, on_demand)}
-    return Option(unit, choice.model_copy(update=changes), costed, beside)
+    def drawn(required: int, _: PowerProfile) -> Drawn:
+        fleet = build(required)
+        return Drawn(fleet.power_w, fleet.costed.nodes * share)
+
+    place = Place(request.region, market.own.carbon_g_per_kwh, "own", market.own.pue, _making(unit, market))
+    printed = footprint(device, drawn, sizing, place, request)
+    even = _break_even(build(shape.required), on_demand)
+    return _option(unit, sizing, request, lambda required: build(required).costed, printed, even=even)
 
 
-def _choice(
-    unit: Unit,
-    sizing: Sizing,
-    request: PlanRequest,
-    at: _At,
-    power_w: tuple[float, ...] | None,
-) -> tuple[PlanChoice, Costed]:
-    """Return the choice without its carbon, and its cost at the found size."""
+def _option(
+    unit: Unit, sizing: Sizing, request: PlanRequest, at: _At, printed: Footprint, *, even: Quantity | None = None
+) -> Option:
+    """Return what a cell costs on some terms: at the found size, with the ends of the units' interval."""
     middle = at(sizing.required or 0)
     low = at(sizing.low) if sizing.low is not None else middle
     high = at(sizing.high) if sizing.high is not None else None
     provenance = weakest([sizing.provenance, *(fact_provenance(fact) for fact in middle.facts.values())])
     answers = _answers_per_year(request)
 
-    def money(scale: float, unit_name: str = "USD") -> Quantity:
-        return _quantity(middle, low, high, scale=scale, unit=unit_name, provenance=provenance)
+    def money(scale: float) -> Quantity:
+        return _quantity(middle, low, high, scale=scale, provenance=provenance)
 
-    ranked = middle.terms in request.terms
-    why_not = None if ranked else _why_not(middle.terms)
+    why_not = unit.served.unranked or (None if middle.terms in request.terms else _why_not(middle.terms))
     choice = PlanChoice(
         terms=middle.terms,
         offer=middle.offer,
@@ -175,14 +213,14 @@ def _choice(
         usd_horizon=money(request.horizon_years),
         usd_per_million=money(_MILLION / answers),
         upfront_usd=_upfront(middle, provenance),
-        power_peak_w=_power(unit, power_w, peak=True),
-        power_mean_w=_power(unit, power_w, peak=False),
-        carbon_kg_per_month=Quantity.null("kg", "not computed"),
-        break_even=Quantity.null("1", "it is not owned"),
-        ranked=ranked,
+        power_peak_w=printed.power_peak_w,
+        power_mean_w=printed.power_mean_w,
+        carbon_kg_per_month=printed.carbon_kg_per_month,
+        break_even=even or Quantity.null("1", "it is not owned"),
+        ranked=why_not is None,
         why_not=why_not,
     )
-    return choice, middle
+    return Option(unit, choice, Sized(low, middle, high), printed.facts)
 
 
 def _why_not(terms: Terms) -> str:
@@ -196,17 +234,15 @@ def _answers_per_year(request: PlanRequest) -> float:
     return request.demand.arrivals.per_week * WEEKS_PER_YEAR * request.target.percentile
 
 
-def _quantity(
-    middle: Costed, low: Costed, high: Costed | None, *, scale: float, unit: str, provenance: Provenance
-) -> Quantity:
+def _quantity(middle: Costed, low: Costed, high: Costed | None, *, scale: float, provenance: Provenance) -> Quantity:
     value = middle.middle() * scale
     method = f"{middle.terms}: {middle.offer}"
     if high is None:
         method += "; the units' interval is open upwards, and so is this"
-        return Quantity(value=value, unit=unit, provenance=provenance, method=method)
+        return Quantity(value=value, unit="USD", provenance=provenance, method=method)
     return Quantity(
         value=value,
-        unit=unit,
+        unit="USD",
         low=min(low.bounds()[0] * scale, value),
         high=max(high.bounds()[1] * scale, value),
         own_low=min(low.middle() * scale, value),
@@ -222,37 +258,13 @@ def _upfront(costed: Costed, provenance: Provenance) -> Quantity:
     return Quantity(value=value, unit="USD", provenance=provenance, method=method)
 
 
-def _power(unit: Unit, power_w: tuple[float, ...] | None, *, peak: bool) -> Quantity:
-    device = unit.device
-    if power_w is None or device is None or device.power is None:
-        return Quantity.null("W", f"no wall power of `{device.name if device else 'the device'}` is known")
-    facts = (device.power.idle_w, device.power.full_w)
-    ratio_low = min(ends(fact)[0] / fact.value for fact in facts)
-    ratio_high = max(ends(fact)[1] / fact.value for fact in facts)
-    value = max(power_w) if peak else fmean(power_w)
-    return Quantity(
-        value=value,
-        unit="W",
-        low=value * ratio_low,
-        high=value * ratio_high,
-        provenance=weakest(fact_provenance(fact) for fact in facts),
-        method="profile of the whole machine by load, at the wall, without the building's overhead",
-    )
-
-
-def _rented_power(unit: Unit, shape: Shape, purchase: Purchase, terms: Terms) -> tuple[float, ...] | None:
-    if unit.device is None or unit.device.power is None:
-        return None
-    share = unit.threads / unit.device.power.hardware_threads if unit.device.kind == "cpu" else 1.0
-    return share_power_w(unit.device.power, shape, purchase, share=share, around_the_clock=terms is Terms.RESERVED)
-
-
 def _break_even(whole: Owned, on_demand: Option | None) -> Quantity:
+    """Return the use from which on the owned fleet is cheaper than the rented one, which both have the busiest hour."""
     if on_demand is None:
         return Quantity.null("1", "no on-demand price is known to compare with")
     rent = on_demand.costed
     per_unit_hour = rent.middle() / (rent.unit_hours_per_week * WEEKS_PER_YEAR)
-    use = break_even_use(per_unit_hour * rent.units, whole.parts)
+    use = break_even_use(per_unit_hour * rent.units, idle=whole.idle, busy=whole.busy)
     if use is None:
         return Quantity.null("1", "renting by the hour is cheaper even around the clock")
     facts = [*rent.facts.values(), *whole.costed.facts.values()]
@@ -260,59 +272,5 @@ def _break_even(whole: Owned, on_demand: Option | None) -> Quantity:
         value=use,
         unit="1",
         provenance=weakest(fact_provenance(fact) for fact in facts),
-        method="fixed cost of owning an hour / (rent of an hour - electricity of an hour)",
+        method="cost of an idle owned hour / (rent of an hour - electricity that a busy hour adds)",
     )
-
-
-def _rented_carbon(
-    unit: Unit,
-    shape: Shape,
-    purchase: Purchase,
-    offer: Offer,
-    costed: Costed,
-    market: Market,
-    request: PlanRequest,
-) -> tuple[Quantity, dict[str, Fact]]:
-    power_w = _rented_power(unit, shape, purchase, offer.terms)
-    place = market.hosted.get(offer.provider, market.own)
-    device = unit.device
-    share = unit.threads / device.power.hardware_threads if device and device.power and device.kind == "cpu" else 1.0
-    machines = costed.unit_hours_per_week / HOURS_PER_WEEK * share
-    return _carbon(unit, power_w, machines, place.pue, market, request, owner=offer.provider)
-
-
-def _owned_carbon(
-    unit: Unit, whole: Owned, share: float, market: Market, request: PlanRequest
-) -> tuple[Quantity, dict[str, Fact]]:
-    machines = whole.costed.nodes * share
-    return _carbon(unit, whole.power_w, machines, market.own.pue, market, request, owner="own")
-
-
-def _carbon(
-    unit: Unit,
-    power_w: tuple[float, ...] | None,
-    machines: float,
-    pue: Fact,
-    market: Market,
-    request: PlanRequest,
-    *,
-    owner: str,
-) -> tuple[Quantity, dict[str, Fact]]:
-    """Return kilograms a month with the figures they rest on; making the machines is in it where it is known."""
-    if power_w is None or unit.device is None:
-        return Quantity.null("kg", "no wall power is known"), {}
-    grid = market.own.carbon_g_per_kwh
-    intensity = request.grid_g_per_kwh or (grid.value,)
-    kg = grid_kg_per_year(power_w, intensity_g_per_kwh=intensity, pue=pue.value)
-    facts = {f"carbon intensity in {request.region}": grid, f"power usage effectiveness, {owner}": pue}
-    making = market.embodied.get(unit.device.kind)
-    lifetime = unit.device.owned.lifetime_years if unit.device.owned else None
-    method = "power x overhead x carbon of the grid" + (", by the hour" if request.grid_g_per_kwh else "")
-    if making is not None and lifetime is not None:
-        kg += embodied_kg_per_year(making.value, machines=machines, lifetime_years=lifetime.value)
-        facts |= {f"carbon of making a machine ({unit.device.kind})": making}
-        method += ", and making the machines over their lifetime"
-    else:
-        method += "; making the machines is left out: no figure is known"
-    provenance = weakest(fact_provenance(fact) for fact in facts.values())
-    return Quantity(value=kg / MONTHS_PER_YEAR, unit="kg", provenance=provenance, method=method), facts

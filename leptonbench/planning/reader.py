@@ -24,6 +24,12 @@ from leptonbench.stats.early_stopping import minimum_queries
 from leptonbench.store import RunStore
 
 FEW_SAMPLES = "what is slower than the slowest of them is not in the plan"
+_FEWEST = {
+    Scenario.SERVER: "the units are the fewest that keep up, at the rate that was sustained within a latency target "
+    "elsewhere",
+    Scenario.OFFLINE: "the units are the fewest that keep up, at a rate that takes all samples at once: a latency "
+    "target takes more",
+}
 _SAMPLES_KEPT = 4000  # of a round: a bootstrap gains nothing from more
 
 
@@ -39,6 +45,30 @@ class Served(NamedTuple):
     record: CellRecord
     service: ServiceModel
     notes: tuple[str, ...]
+
+    @property
+    def unranked(self) -> None:
+        """Return why it takes no part in the ranking: nothing stands against it."""
+        return
+
+
+class Rated(NamedTuple):
+    """A cell of which nothing but a rate is known: a projection of a throughput.
+
+    Attributes:
+        record: Of the cell.
+        rate: Queries a second of one unit.
+        notes: What to know of it.
+    """
+
+    record: CellRecord
+    rate: Quantity
+    notes: tuple[str, ...]
+
+    @property
+    def unranked(self) -> str:
+        """Return why it takes no part in the ranking."""
+        return "only a rate of it is projected, no latency: whether it meets the target is open"
 
 
 class Unfit(NamedTuple):
@@ -74,7 +104,9 @@ def device_of(manifest: RunManifest, record: CellRecord) -> DeviceProfile | None
     return named
 
 
-def read_cells(store: RunStore, workload: str, *, percentile: float, with_processing: bool) -> list[Served | Unfit]:
+def read_cells(
+    store: RunStore, workload: str, *, percentile: float, with_processing: bool
+) -> list[Served | Rated | Unfit]:
     """Return each cell of a workload that was tried, with its service times or with the reason why it has none.
 
     Args:
@@ -101,7 +133,10 @@ def _counted(cell: Served, percentile: float) -> Served:
 
 def _read(
     store: RunStore, record: CellRecord, streams: Mapping[str, CellRecord], *, with_processing: bool
-) -> Served | Unfit:
+) -> Served | Rated | Unfit:
+    rate = _projected_rate(record)
+    if rate is not None and record.meets_quality is True:
+        return Rated(record, rate, (_FEWEST[record.cell.scenario],))
     reason = _unfit(record)
     if reason is not None:
         return Unfit(record, reason)
@@ -119,6 +154,16 @@ def _read(
         why = "the cell does not say how long pre- and post-processing take"
         return Unfit(record, Reason(code="no-processing", message=why, hint="plan without --with-processing"))
     return Served(record, _longer(service, extra_s), notes)
+
+
+def _projected_rate(record: CellRecord) -> Quantity | None:
+    """Return the throughput of a cell that was projected, and has neither latencies nor rounds."""
+    rate, latency = record.metrics.get("throughput"), record.metrics.get("latency_p50")
+    if record.status is not Status.OK or record.rounds or record.cell.scenario not in _FEWEST:
+        return None
+    if rate is None or not rate.value or rate.provenance is not Provenance.PROJECTED:
+        return None
+    return rate if latency is None or latency.value is None else None
 
 
 def _unfit(record: CellRecord) -> Reason | None:

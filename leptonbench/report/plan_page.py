@@ -71,7 +71,8 @@ def _ranking_chart(view: PlanView, translate: Translator) -> Markup | None:
         usd = place.usd_horizon
         value = usd.value or 0.0
         low, high = (value if end is None else end for end in (usd.low, usd.high))
-        bars.append(Bar(str(name.striptags()), value, low, high, f"{name.striptags()}: {money(usd)}"))
+        label = name if usd.high is not None else translate("ranking.open", name=name)
+        bars.append(Bar(str(label.striptags()), value, low, high, f"{name.striptags()}: {money(usd)}"))
     return bars_svg("ranking", bars, title=str(translate("ranking.chart"))) if bars else None
 
 

@@ -10,6 +10,18 @@ from leptonbench.cost.capacity.model import (
     Sizing,
     Target,
 )
+from leptonbench.cost.capacity.rated import size_by_rate
 from leptonbench.cost.capacity.sizing import size
 
-__all__ = ["Arrivals", "Candidate", "Estimate", "Fleet", "Routing", "ServiceModel", "Sizing", "Target", "size"]
+__all__ = [
+    "Arrivals",
+    "Candidate",
+    "Estimate",
+    "Fleet",
+    "Routing",
+    "ServiceModel",
+    "Sizing",
+    "Target",
+    "size",
+    "size_by_rate",
+]

@@ -18,13 +18,14 @@ from leptonbench.stats.queueing import capacity_per_s
 HIGHEST_LOAD = 0.995  # of capacity: a longer run than the longest would be needed to see the wait above it
 IDLE_LOAD = 0.01  # where units are so idle, more of them change nothing
 _LATE = 100  # queries beyond the percentile in a whole run
-_RELAXATIONS = 10  # that a run spans at least
+_RELAXATIONS = 30  # that a run spans at least, to forget the empty queue that it begins with
 _FILLINGS = 50  # queries a run has at least for each that is in service at once
 FINE, ROUGH = 0.05, 0.15  # precision of what a plan states, and of what bounds it
 _SHORTEST, _LONG, _LONGEST = 10_000, 100_000, 2_000_000  # whole runs; a run that is doubled ends at the second
 _ROUGHER = 2  # times as short are the longest runs of what only bounds a plan
 _FIRST_STEP = 256  # share of the guess that the first step away from it is
-_GLANCE, _GLANCES = 5_000, 4  # queries of a first look at least, and how many looks make a whole run
+_FAR_OFF = 2.0  # times the target: a glance begins with an empty queue, and no luck makes it so late
+_GLANCE, _GLANCES = 5_000, (16, 4)  # queries of a first look at least, and which parts of a whole run such looks are
 
 
 class Effort(IntEnum):
@@ -97,7 +98,7 @@ class Search:
         """Return a coarser search at another rate with the same luck."""
         other = replace(self, rate_per_s=rate_per_s, within=ROUGH, _seen={})
         # What follows from the service times alone is not worked out again.
-        other.__dict__.update((name, getattr(self, name)) for name in ("_laid_out", "capacity_per_s", "_scatter"))
+        other.__dict__.update((name, getattr(self, name)) for name in ("_laid_out", "capacity_per_s"))
         return other
 
     def load(self, units: int) -> float:
@@ -181,10 +182,11 @@ class Search:
 
     def _simulated(self, units: int, effort: Effort) -> tuple[Candidate, Effort]:
         whole, target_s = self._whole(units), self.target.latency_s
-        if effort is Effort.VERDICT and whole >= _GLANCES * _GLANCE:
-            found, _ = self._run(units, whole // _GLANCES)
-            if found.latency_s is not None and found.latency_s.low > target_s:
-                return found, Effort.VERDICT
+        for parts in _GLANCES if effort is Effort.VERDICT else ():
+            if whole >= parts * _GLANCE:
+                found, _ = self._run(units, whole // parts)
+                if found.latency_s is not None and found.latency_s.value > _FAR_OFF * target_s:
+                    return found, Effort.VERDICT
         queries = whole
         while True:
             found, narrow = self._run(units, queries)
@@ -216,18 +218,23 @@ class Search:
             queries=queries,
         )
 
-    @cached_property
+    @property
     def _scatter(self) -> float:
-        largest = self.pools_s[next(size for size in sorted(self.pools_s) if size >= self.service.max_batch)]
-        return 0.5 * (self._arrival_cv2 + cv2(largest))
+        return 0.5 * (self._arrival_cv2 + self._laid_out.cv2)
+
+    @property
+    def _relaxations(self) -> float:
+        """Return how many a run spans; one that a plan states sees some four clumps of late queries."""
+        return max(_RELAXATIONS, 1 / (1 - self.target.percentile)) if self.within <= FINE else _RELAXATIONS
 
     def _whole(self, units: int) -> int:
         """Return how many queries a run has that can show a steady state and a tail."""
         in_service = self.group(units).engines * self.service.max_batch
+        share = 1 - self.target.percentile
         wanted = max(
             _SHORTEST,
-            _LATE / (1 - self.target.percentile),
-            _RELAXATIONS * relaxation_queries(min(self.load(units), HIGHEST_LOAD), self._scatter),
+            _LATE / share,
+            self._relaxations * relaxation_queries(min(self.load(units), HIGHEST_LOAD), self._scatter),
             _FILLINGS * in_service * min(self.load(units) + 0.1, 1.0),
         )
         return min(math.ceil(wanted), _LONGEST)

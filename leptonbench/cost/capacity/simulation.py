@@ -19,13 +19,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from leptonbench.cost.capacity.closed import cv2
 from leptonbench.cost.capacity.kernel import Floats, Ints, compiled
 from leptonbench.cost.capacity.model import Estimate
 from leptonbench.stats.special import t_critical
 
 _WARM_UP = 0.1  # of a run: its queries meet a queue that is still filling
-_CHUNKS = 20  # of a run, for the interval: each spans many relaxations
+_CHUNKS = 20  # of a run, for the interval
 _CONFIDENCE = 0.95
+_FEWEST = 0.01  # clumps, so that a queue that never relaxes has a wide interval and not none
 _TAIL = 4.0  # shares of late queries whose order is known: the interval's ends are among them
 
 
@@ -37,15 +39,20 @@ class Pools(NamedTuple):
         first: Where the times of a batch of `b` begin, shape `[max_batch + 1]`; a batch between two sizes costs what
             the larger does.
         number: How many there are.
+        seconds_a_query: That an engine takes where queries never run out.
+        cv2: Squared coefficient of variation of a query's share of a full batch's time: of `b` in a row that of one
+            is `b` times the batch's.
     """
 
     times_s: Floats
     first: Ints
     number: Ints
+    seconds_a_query: float
+    cv2: float
 
     def scaled(self, factor: float) -> Pools:
         """Return the same times, all longer by a factor."""
-        return self._replace(times_s=self.times_s * factor)
+        return self._replace(times_s=self.times_s * factor, seconds_a_query=self.seconds_a_query * factor)
 
 
 def lay_out(times_s: Mapping[int, Floats], max_batch: int) -> Pools:
@@ -62,7 +69,8 @@ def lay_out(times_s: Mapping[int, Floats], max_batch: int) -> Pools:
     starts = dict(zip(pools, np.cumsum([0, *(len(pool) for pool in pools.values())])[:-1].tolist(), strict=True))
     first = np.array([0, *(starts[size] for size in used)], dtype=np.int64)
     count = np.array([0, *(len(pools[size]) for size in used)], dtype=np.int64)
-    return Pools(np.concatenate(list(pools.values())), first, count)
+    seconds_a_query = min(float(pools[size].mean()) / batch for batch, size in enumerate(used, 1))
+    return Pools(np.concatenate(list(pools.values())), first, count, seconds_a_query, max_batch * cv2(pools[used[-1]]))
 
 
 class Draws:
@@ -80,6 +88,7 @@ class Draws:
         self._arrivals = np.empty(0)
         self._uniforms = np.empty(0)
         self._thinned = thinned
+        self.cv2 = 1.0 if gaps is None else cv2(gaps)
         self._trace = None if gaps is None else np.cumsum(gaps) / float(np.mean(gaps))
         self._position = 0 if self._trace is None else int(self._thin_rng.integers(len(self._trace)))
 
@@ -139,24 +148,33 @@ class Steady:
     Attributes:
         latency_s: After the warm-up, in order of arrival, shape `[n]`.
         utilisation: Fraction of time that an engine is busy.
+        relaxation: Queries after which the queue has forgotten how it was.
     """
 
     latency_s: Floats
     utilisation: float
+    relaxation: float
 
     def percentile(self, percentile: float) -> Estimate:
         """Return a percentile of the latency in seconds with its 95 % interval.
 
-        Queries that come one after the other are late together, so they are no independent observations. The share of
-        late queries in each of 20 chunks is, near enough: its standard error, by Student's t, gives the ranks between
-        which the percentile lies.
+        Queries that come one after the other are late together, so they are no independent observations. How far off
+        the share of late ones may be is the larger of two figures: what its scatter over 20 chunks says, by Student's
+        t, and what a queue near saturation does. There, late queries come in clumps, each as long as diffusion stays
+        above a level: the mean square of a clump over its mean is the relaxation, so the share's relative variance is
+        relaxation / (share x queries) (Aldous, Probability Approximations via the Poisson Clumping Heuristic, 1989). A
+        run that saw few clumps cannot tell by its own scatter how few it saw. The interval is of the share's logarithm,
+        since shares of a tail are off by factors; its ends are the ranks between which the percentile lies.
         """
         tail = _Tail(self.latency_s, percentile)
-        value = tail.at(percentile)
-        width = len(self.latency_s) // _CHUNKS
+        value, share, queries = tail.at(percentile), 1.0 - percentile, len(self.latency_s)
+        width = queries // _CHUNKS
         late = (self.latency_s[: width * _CHUNKS].reshape(_CHUNKS, width) > value).mean(axis=1)
-        half = t_critical(_CONFIDENCE, _CHUNKS - 1) * float(late.std(ddof=1)) / math.sqrt(_CHUNKS)
-        return Estimate(value, tail.at(percentile - half), tail.at(percentile + half))
+        seen = t_critical(_CONFIDENCE, _CHUNKS - 1) * float(late.std(ddof=1)) / math.sqrt(_CHUNKS) / share
+        clumps = share * queries / (1.0 + self.relaxation)
+        clumped = t_critical(_CONFIDENCE, max(int(4 * clumps), 1)) * math.sqrt(percentile / max(clumps, _FEWEST))
+        factor = math.exp(max(seen, clumped))
+        return Estimate(value, tail.at(1.0 - min(share * factor, 1.0)), tail.at(1.0 - share / factor))
 
 
 class _Tail:
@@ -181,7 +199,10 @@ def steady(pools: Pools, draws: Draws, *, rate_per_s: float, engines: int, max_w
     arrivals_s = unit_s / rate_per_s
     latency_s, work_s = simulate(pools, arrivals_s, uniforms, engines=engines, max_wait_s=max_wait_s)
     span_s = float(arrivals_s[-1] - arrivals_s[0])
-    return Steady(latency_s[int(_WARM_UP * queries) :], work_s / (span_s * engines) if span_s > 0 else 0.0)
+    busy = work_s / (span_s * engines) if span_s > 0 else 0.0
+    load = rate_per_s * pools.seconds_a_query / engines
+    relaxation = relaxation_queries(load, 0.5 * (draws.cv2 + pools.cv2)) if load < 1 else math.inf
+    return Steady(latency_s[int(_WARM_UP * queries) :], busy, relaxation)
 
 
 def relaxation_queries(load: float, scatter: float = 1.0) -> float:

@@ -49,11 +49,15 @@ def size(service: ServiceModel, arrivals: Arrivals, target: Target, *, fleet: Fl
     required = search.find(guess if guess is not None else search.fewest)
     if required is None:
         return _infeasible(service, _never(search), guess)
-    search.look(required, Effort.FIGURE)
+    # A longer look at what is stated may find that it only just misses the target.
+    while not search.look(required, Effort.FIGURE).meets:
+        if required >= search.emptiest:
+            return _infeasible(service, _never(search), guess)
+        required += 1
     candidates = tuple(search.look(units) for units in (required - 1, required, required + 1) if units > 0)
-    ends = _bootstrap(service, arrivals, target, fleet, seed, required)
+    ends = _bootstrap(search, arrivals, fleet, seed, required)
     hours = follow_hours(search, arrivals, fleet, required)
-    return _sizing(service, search, ends, hours, candidates, fleet, guess)
+    return _sizing(service, search, ends, hours, candidates, fleet, guess, required)
 
 
 def _search(
@@ -117,18 +121,27 @@ def _infeasible(service: ServiceModel, why: str, guess: int | None) -> Sizing:
     )
 
 
-def _bootstrap(
-    service: ServiceModel, arrivals: Arrivals, target: Target, fleet: Fleet, seed: int, required: int
-) -> _Ends:
+def _bootstrap(middle: Search, arrivals: Arrivals, fleet: Fleet, seed: int, required: int) -> _Ends:
+    service, target = middle.service, middle.target
     samples = resample(service, np.random.default_rng((seed, 1)), _DRAWS)
 
     def over(pools_s: dict[int, Floats], luck: int) -> Search:
         return _search(service, arrivals, target, fleet, pools_s, (seed, luck), ROUGH)
 
-    order = over(service.pooled(), 1).order(samples.pools_s, required)
+    order = middle.order(samples.pools_s, required)
     searches = [over(samples.one(order[position]), 2 + i) for i, position in enumerate((_CUT, -1 - _CUT))]
-    low, high = (None if _alone(search) is not None else search.find(required) for search in searches)
+    low, high = (
+        None if _alone(search) is not None else search.find(_start(middle, search, required)) for search in searches
+    )
     return _Ends((searches[0], searches[1]), (low, high))
+
+
+def _start(middle: Search, end: Search, required: int) -> int:
+    """Return where to begin to look for the units that other service times need: as many more as the formula says."""
+    if end.service.max_batch > 1:
+        return math.ceil(required * middle.capacity_per_s / end.capacity_per_s)
+    guesses = [search.guess() or search.fewest for search in (middle, end)]
+    return max(required + guesses[1] - guesses[0], 1)
 
 
 def _sizing(
@@ -139,9 +152,9 @@ def _sizing(
     candidates: tuple[Candidate, ...],
     fleet: Fleet,
     guess: int | None,
+    required: int,
 ) -> Sizing:
-    chosen = next(one for one in candidates if one.meets)
-    required = chosen.units
+    chosen = search.look(required, Effort.FIGURE)
     units = fleet.bought(required)
     low, high = ends.required
     return Sizing(

@@ -120,8 +120,16 @@ def test_the_percentiles_interval_holds_the_true_one() -> None:
     assert np.mean([one.value for one in found]) == pytest.approx(truth_s, rel=0.03)
 
 
+def test_a_short_run_near_saturation_says_how_little_it_knows() -> None:
+    """A hundred relaxations hold four clumps of late queries: their own scatter says too little."""
+    pools = lay_out({1: EXPONENTIAL}, 1)
+    truth_s = -math.log(0.01) / (1 - 0.9)
+    found = [run(pools, load=0.9, queries=34_000, seed=seed).percentile(0.99) for seed in range(60)]
+    assert sum(one.low <= truth_s <= one.high for one in found) >= 48  # 53 expected, 29 by the scatter alone
+
+
 def test_an_even_latency_has_an_interval_of_no_width() -> None:
-    assert Steady(np.full(1000, 2.0), 0.5).percentile(0.9) == (2.0, 2.0, 2.0)
+    assert Steady(np.full(1000, 2.0), 0.5, 1.0).percentile(0.9) == (2.0, 2.0, 2.0)
 
 
 def test_more_draws_begin_like_fewer() -> None:

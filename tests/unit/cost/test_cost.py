@@ -175,15 +175,15 @@ class TestOwned:
                 owned_usd_per_hour(owned(), POWER, REGION, threads=threads, load=load)
 
     def test_break_even_is_where_both_cost_the_same(self):
-        parts = OwnedParts(capital=0.2, hosting=0.05, maintenance=0.05, electricity=0.1)
-        use = break_even_use(0.7, parts)
+        idle = OwnedParts(capital=0.2, hosting=0.05, maintenance=0.05, electricity=0.04)
+        use = break_even_use(0.74, idle=idle, busy=idle._replace(electricity=0.1))
         assert use == pytest.approx(0.5)
-        assert 0.7 * use == pytest.approx(0.3 + 0.1 * use)
+        assert 0.74 * use == pytest.approx(0.3 + 0.04 * (1 - use) + 0.1 * use)
 
     def test_cheap_rent_is_never_beaten(self):
         parts = OwnedParts(capital=0.2, hosting=0.05, maintenance=0.05, electricity=0.1)
-        assert break_even_use(0.35, parts) is None
-        assert break_even_use(0.05, parts) is None
+        assert break_even_use(0.35, idle=parts, busy=parts) is None
+        assert break_even_use(0.05, idle=parts, busy=parts) is None
 
 
 class TestUse:

@@ -83,6 +83,13 @@ def test_a_file_of_weeks_asks_for_the_highest_of_each_hour() -> None:
     assert list(demand.rates_per_s) == expected
 
 
+def test_times_with_and_without_a_zone_do_not_mix() -> None:
+    text = times(HOURS_PER_WEEK).replace("T05:00", "T05:00+00:00", 1)
+    with pytest.raises(UsageError) as caught:
+        parse_curve(text, name="c.csv")
+    assert "time zone" in caught.value.cause
+
+
 def test_a_file_that_begins_midweek_is_put_on_its_weekdays() -> None:
     one = parse_curve(times(HOURS_PER_WEEK, first="2026-03-05"), name="c.csv")  # a Thursday
     assert one.rates_per_s[3 * 24 : 3 * 24 + 5] == (0, 1, 2, 3, 4)
@@ -127,6 +134,6 @@ def test_the_grid_by_the_hour_may_be_zero_and_is_in_grams() -> None:
 @pytest.mark.parametrize("suite", catalog.suite_names())
 def test_every_suite_has_a_week(suite: str) -> None:
     spec = catalog.load_suite(suite).demand
-    demand = of_suite(spec, suite=suite)
+    demand = of_suite(spec, suite=suite, date=DAY)
     assert max(demand.rates_per_s) == pytest.approx(spec.rate_per_s)
     assert sum(demand.rates_per_s) == pytest.approx(spec.rate_per_s * spec.full_hours_per_week)

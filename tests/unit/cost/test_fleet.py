@@ -6,7 +6,7 @@ import pytest
 
 from leptonbench.cost.carbon import embodied_kg_per_year, grid_kg_per_year
 from leptonbench.cost.fleet import Purchase, Shape, loads, owned, rented, rented_power_w
-from leptonbench.cost.tco import HOURS_PER_YEAR
+from leptonbench.cost.tco import HOURS_PER_YEAR, break_even_use
 from leptonbench.schema import Fact, OwnedPrice, PowerProfile, RegionProfile
 from leptonbench.schema.prices import Offer, Terms
 
@@ -51,36 +51,67 @@ def price() -> OwnedPrice:
 
 
 def test_on_demand_follows_the_demand_with_the_spares() -> None:
-    found = rented(offer(0.4), SHAPE, Purchase(1, 1), threads=2, on_demand=None, rework=None)
+    found = rented(offer(0.4, vcpus=2), SHAPE, threads=2, spare_nodes=1, on_demand=None, rework=None)
     unit_hours = 11 * 80 + 5 * 20  # one spare wherever anything must serve
     assert found.unit_hours_per_week == unit_hours
     assert (found.units, found.nodes) == (11, 11)
-    assert found.middle() == pytest.approx(unit_hours * WEEKS * 0.4 * 2 / 4)
+    assert found.middle() == pytest.approx(unit_hours * WEEKS * 0.4)
     assert found.bounds() == pytest.approx((found.middle() / 2, found.middle() * 2))
 
 
 def test_a_reservation_is_paid_around_the_clock() -> None:
     reserved = offer(0.2, Terms.RESERVED, commitment_years=1)
-    found = rented(reserved, SHAPE, Purchase(), threads=4, on_demand=None, rework=None)
+    found = rented(reserved, SHAPE, threads=4, spare_nodes=0, on_demand=None, rework=None)
     assert found.middle() == pytest.approx(10 * HOURS_PER_YEAR * 0.2)
 
 
 def test_spot_hours_that_are_withdrawn_are_bought_on_demand() -> None:
     spot = offer(0.1, Terms.SPOT)
-    found = rented(spot, SHAPE, Purchase(), threads=4, on_demand=offer(0.4), rework=fact(0.25, "1", 0.0, 0.5))
+    often = fact(0.25, "1", 0.0, 0.5)
+    found = rented(spot, SHAPE, threads=4, spare_nodes=0, on_demand=offer(0.4), rework=often)
     hours = (10 * 80 + 4 * 20) * WEEKS
     assert found.middle() == pytest.approx(hours * (0.1 * 0.75 + 0.4 * 0.25))
     assert found.bounds() == pytest.approx((hours * 0.05, hours * (0.2 * 0.5 + 0.8 * 0.5)))
     with pytest.raises(ValueError, match="stands in"):
-        rented(spot, SHAPE, Purchase(), threads=4, on_demand=None, rework=None)
+        rented(spot, SHAPE, threads=4, spare_nodes=0, on_demand=None, rework=None)
 
 
 def test_cards_come_in_whole_nodes() -> None:
     eight = offer(8.0, vcpus=None, cards=8)
-    found = rented(eight, SHAPE, Purchase(8, 1), threads=2, on_demand=None, rework=None)
+    found = rented(eight, SHAPE, threads=2, spare_nodes=1, on_demand=None, rework=None)
     assert (found.units, found.nodes) == (24, 3)  # ten cards are two nodes, and one is spare
     assert found.unit_hours_per_week == 24 * 80 + 16 * 20
     assert found.middle() == pytest.approx((24 * 80 + 16 * 20) * WEEKS * 1.0)
+
+
+def test_shared_instances_are_rented_whole_and_fail_whole() -> None:
+    """Four threads hold one unit of three or two of two: what is left over is paid for, and n+1 is an instance."""
+    wide = rented(offer(0.4), SHAPE, threads=3, spare_nodes=0, on_demand=None, rework=None)
+    assert (wide.units, wide.nodes) == (10, 10)
+    assert wide.middle() == pytest.approx((10 * 80 + 4 * 20) * WEEKS * 0.4)
+    pairs = rented(offer(0.4), SHAPE, threads=2, spare_nodes=1, on_demand=None, rework=None)
+    assert (pairs.units, pairs.nodes) == (12, 6)
+    assert pairs.middle() == pytest.approx((6 * 80 + 3 * 20) * WEEKS * 0.4)
+    with pytest.raises(ValueError, match="4 vCPUs, and a unit wants 8"):
+        rented(offer(0.4), SHAPE, threads=8, spare_nodes=0, on_demand=None, rework=None)
+
+
+def test_owning_breaks_even_where_renting_as_long_costs_the_same() -> None:
+    """At the stated use the two weeks cost the same: idle power is owned around the clock."""
+    full = Shape((10,) * 168, (100.0,) * 168, 0.8 * 10 / 100)
+    fleet = owned("box", price(), POWER, REGION, full, Purchase(8, 0))
+    rent_usd_per_hour = 2.0
+    use = break_even_use(rent_usd_per_hour, idle=fleet.idle, busy=fleet.busy)
+    assert use is not None
+    hours = round(use * 168)
+    part = Shape((10,) * hours + (0,) * (168 - hours), (100.0,) * hours + (0.0,) * (168 - hours), 0.8 * 10 / 100)
+    mine = owned("box", price(), POWER, REGION, part, Purchase(8, 0)).costed.middle()
+    assert mine == pytest.approx(rent_usd_per_hour * hours * WEEKS, rel=0.5 / hours)
+
+
+def test_some_figures_may_stay_as_stated() -> None:
+    found = rented(offer(0.4), SHAPE, threads=4, spare_nodes=0, on_demand=None, rework=None)
+    assert found.bounds(but=found.facts) == (found.middle(), found.middle())
 
 
 def test_owned_machines_are_whole_and_paid_around_the_clock() -> None:

@@ -58,6 +58,13 @@ def test_what_cannot_flip_the_choice_within_twentyfold_is_left_out() -> None:
     assert thresholds(Costing({"a": fact(1.0)}, lambda v: v["a"]), [Costing({}, lambda v: 1e3)]) == []
 
 
+def test_a_building_s_overhead_does_not_fall_below_none() -> None:
+    own = Costing({"pue": fact(1.5, unit="1")}, lambda v: 100 * v["pue"])
+    assert thresholds(Costing({}, lambda v: 90.0), [own]) == []
+    (found,) = thresholds(Costing({}, lambda v: 120.0), [own])
+    assert found.value == pytest.approx(1.2, rel=1e-5)
+
+
 def test_a_fraction_stays_below_one() -> None:
     half = Costing({"share": fact(0.5, unit="1")}, lambda v: 100 * v["share"])
     assert thresholds(half, [Costing({}, lambda v: 120.0)]) == []

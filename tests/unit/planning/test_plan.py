@@ -13,7 +13,7 @@ from leptonbench.cost.capacity import Target
 from leptonbench.cost.demand import parse_demand
 from leptonbench.cost.tco import HOURS_PER_YEAR
 from leptonbench.errors import UsageError
-from leptonbench.schema import Provenance
+from leptonbench.schema import Boundary, Provenance
 from leptonbench.schema.plan import PlanChoice, PlanDocument, PlanRow
 from leptonbench.schema.prices import Terms
 from leptonbench.store import RunStore
@@ -150,6 +150,42 @@ def test_a_flip_does_flip(store: RunStore, plan: PlanDocument) -> None:
         assert flip.threshold > 0
         assert (flip.cell, flip.terms) != (first.cell, first.terms)
     assert [one.name for one in plan.flips]
+
+
+def test_no_flip_is_between_cells_that_pay_the_same(plan: PlanDocument) -> None:
+    offers = {(one.cell.key, choice.terms): choice.offer for one in plan.rows for choice in one.choices}
+    first = plan.ranking[0]
+    mine = (first.terms, offers[first.cell, first.terms])
+    assert all((flip.terms, offers[flip.cell, flip.terms]) != mine for flip in plan.flips)
+
+
+def test_power_and_carbon_have_a_range_and_the_units_provenance(plan: PlanDocument) -> None:
+    for one in plan.rows:
+        for found in one.choices:
+            for quantity in (found.power_peak_w, found.power_mean_w, found.carbon_kg_per_month):
+                if quantity.value is None:
+                    assert quantity.why_null
+                    continue
+                assert one.provenance is not None and quantity.provenance is not None
+                assert quantity.provenance.rank >= one.provenance.rank
+                if one.required.high is not None:
+                    assert quantity.low is not None and quantity.high is not None
+                    assert quantity.low <= quantity.value <= quantity.high
+                    assert one.cell.device != "host-cpu" or quantity.low < quantity.high
+            if found.power_peak_w.value is not None:
+                assert found.power_peak_w.boundary is Boundary.WALL
+    names = {one.name for one in plan.assumptions}
+    assert {"idle power of a whole amd-epyc-milan", "power usage effectiveness, aws"} <= names
+
+
+def test_break_even_agrees_with_the_two_costs(store: RunStore) -> None:
+    """With rent dear enough to have one, the week's hours in use are on the side that the costs say."""
+    for hours in (4, 12, 24):
+        week = parse_demand(f"400 lines x 30/s, {hours} h x 7 d", date="2026-11-23")
+        found = row(planned(store, request(demand=week)), "fp32", "single-stream")
+        rent, own = choice(found, Terms.ON_DEMAND), choice(found, Terms.OWNED)
+        assert own.break_even.value is not None
+        assert (own.break_even.value < hours / 24) == ((own.usd_horizon.value or 0) < (rent.usd_horizon.value or 0))
 
 
 def test_swings_are_of_the_first_choice_and_fall(plan: PlanDocument) -> None:

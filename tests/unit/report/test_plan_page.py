@@ -101,6 +101,14 @@ def test_a_feasible_cell_without_any_price_is_still_shown(tmp_path: Path) -> Non
     assert "no profile of `nvidia-nowhere` is known" in page
 
 
+def test_a_cost_that_is_open_upwards_does_not_look_exact(plan: PlanDocument) -> None:
+    ends = dict.fromkeys(("low", "high", "own_low", "own_high"))
+    first, *others = plan.ranking
+    bare = first.model_copy(update={"usd_horizon": first.usd_horizon.model_copy(update=ends)})
+    opened = render_plan(plan.model_copy(update={"ranking": (bare, *others)}))
+    assert opened.count("(open upwards)") > render_plan(plan).count("(open upwards)")
+
+
 def test_the_page_is_written_whole(plan: PlanDocument, tmp_path: Path) -> None:
     out = write_plan(plan, out=tmp_path / "deep" / "plan.html", lang="zh")
     assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
