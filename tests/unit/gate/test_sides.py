@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from leptonbench.errors import UsageError
+from leptonbench.gate import trees
 from leptonbench.gate.config import Environment, GateConfig, find_config, read_config
 from leptonbench.gate.sides import Resolver, Side, kind_of
 from leptonbench.gate.trees import make_environment, repository
@@ -119,6 +120,23 @@ def test_outside_of_a_repository_there_are_no_refs(tmp_path: Path, monkeypatch: 
 def test_a_file_wants_a_head(project: Path) -> None:
     with pytest.raises(UsageError, match="wants a head"):
         _both("models/a.onnx", None)
+
+
+def test_what_holds_the_tree_itself_is_installed_for_it_alone(tmp_path: Path) -> None:
+    """An environment with one commit's code must not serve the other."""
+    write(tmp_path / "plain.txt", "numpy==2.0\n")
+    write(tmp_path / "own.txt", "numpy==2.0\n-e .\n")
+    (tmp_path / "package").mkdir()
+    write(tmp_path / "built.whl", "").write_bytes(b"PK\xff\xfe")
+    for install, own in (
+        (("-r", "plain.txt"), False),
+        (("built.whl",), False),
+        (("-r", "own.txt"), True),
+        (("package",), True),
+        ((".[gate]",), True),
+    ):
+        assert trees._holds_tree(tmp_path, Environment(install=install)) is own, install
+        assert len(trees._identity(tmp_path, Environment(install=install))) == 16
 
 
 def test_a_tree_that_does_not_build_is_told(tmp_path: Path) -> None:
