@@ -293,6 +293,20 @@ def _rate(name: str, hits: int, n: int) -> Outcome:
     return Outcome(name, interval.value, "", None, interval.low, interval.high, n)
 
 
+def markdown(outcomes: Sequence[Outcome]) -> str:
+    """Return the figures as a table of a page."""
+    rows = ["| | result | 95 % interval | n | goal |", "|---|---|---|---|---|"]
+    for one in outcomes:
+        value, low, high = (
+            "-" if x is None else f"{x:.3g} s" if one.unit else f"{x:.2%}" for x in (one.value, one.low, one.high)
+        )
+        span = "-" if "-" in (low, high) else f"{low} to {high}"
+        bound = "-" if one.goal is None else f"{one.goal:g} s" if one.unit else f"{one.goal:.1%}"
+        sign = "" if one.goal is None else "at least " if one.at_least else "at most "
+        rows.append(f"| {one.name.strip()} | {value} | {span} | {one.n} | {sign}{bound} |")
+    return "\n".join(rows)
+
+
 def main() -> None:
     """Run what is missing, and tell the rates."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -302,6 +316,7 @@ def main() -> None:
     parser.add_argument("--simulated", type=int, default=10_000, help="gates at the recorded noise; default: 10000")
     parser.add_argument("--synthetic", type=int, default=0, help="gates at made-up noise of each kind and size")
     parser.add_argument("--window", type=float, default=0.5, help="seconds of a process's window; default: 0.5")
+    parser.add_argument("--markdown", action="store_true", help="print the rates as a table for docs/gating.md, too")
     parser.add_argument("--study", action="store_true", help="measure how noisy shorter windows would be, and no gate")
     asked = parser.parse_args()
     if asked.study:
@@ -322,6 +337,8 @@ def main() -> None:
         outcomes += simulated_rates(asked.synthetic)
     if not outcomes:
         sys.exit("no gate is recorded: allow some, and some time")
+    if asked.markdown:
+        print(markdown(outcomes))
     tell("gate_error_rates", outcomes, gates=[{k: v for k, v in line.items() if k != "passes"} for line in lines])
 
 

@@ -72,6 +72,12 @@ def test_a_gate_that_breaks_is_a_line_and_counts_as_undecided(tmp_path: Path, mo
     assert found["identical sides: inconclusive or invalid"].value == 1.0
 
 
+def test_the_pages_table_has_every_figure_with_its_goal() -> None:
+    text = benchmark.markdown(benchmark.rates([_line("identical", "pass")] * 60))
+    assert "| identical sides: red | 0.00% | 0.00% to 6.02% | 60 | at most 0.0% |" in text
+    assert "| longest gate without a second pass | 100 s | - | 60 | at most 240 s |" in text
+
+
 def test_fewer_queries_a_process_are_noisier() -> None:
     random = np.random.default_rng(3)
     base, head = ([0.02 * np.exp(random.normal(0, 0.1, 30)) for _ in range(40)] for _ in range(2))
