@@ -101,7 +101,8 @@ def _config(path: Path | None, head: str | None, changed: dict[str, Any]) -> tup
         return found, GateConfig.model_validate({**fields, **changed})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise UsageError(f"`{first['loc'][0]}` is out of range", cause=str(first["msg"])) from error
+        hint = "see `leptonbench gate --help` and docs/gating.md"
+        raise UsageError(f"`{first['loc'][0]}` is out of range", cause=str(first["msg"]), hint=hint) from error
 
 
 def _request(

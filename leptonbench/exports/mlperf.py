@@ -22,6 +22,7 @@ NOTICE = "unverified: not an MLPerf result, and not checked by MLCommons Associa
 SUBMITTER = "leptonbench"
 _UNKNOWN = "not known to leptonbench"
 _NONE = "N/A"
+_CPU = "host-cpu"
 _NAMES = {
     Scenario.SINGLE_STREAM: "SingleStream",
     Scenario.MULTI_STREAM: "MultiStream",
@@ -58,19 +59,21 @@ COLUMNS = (
 def export_mlperf(manifest: RunManifest, records: Sequence[CellRecord]) -> Folder:
     """Write a run as `open/leptonbench/{systems,measurements,results}` with a `summary.csv` beside it.
 
-    Only cells that are `ok` are in it. A benchmark is a workload with its variant and backend, since MLPerf knows one
-    implementation a system; LoadGen's logs are copied, not written anew.
+    Only cells that are `ok` and that LoadGen drove on this machine are in it: a simulated device is no system that one
+    could look at. The processor alone is one system, the processor with its GPU another. A benchmark is a workload with
+    its variant and backend, since MLPerf knows one implementation a system. LoadGen's logs are copied as they are.
     """
     identity = manifest.fingerprint.identity
-    system = _slug(identity.cpu_model)
     root = f"open/{SUBMITTER}"
     files = {"README.md": _readme(manifest)}
     copies: dict[str, str] = {}
     rows = []
-    kept = [record for record in records if measured(record)]
-    if kept:
-        files[f"{root}/systems/{system}.json"] = _json(_system(identity, kept))
+    kept = [record for record in records if measured(record) and record.rounds]
+    for device in dict.fromkeys(record.cell.device for record in kept):
+        mine = [record for record in kept if record.cell.device == device]
+        files[f"{root}/systems/{_system_name(identity, device)}.json"] = _json(_system(identity, device, mine))
     for record in kept:
+        system = _system_name(identity, record.cell.device)
         place = f"{system}/{_benchmark(record)}/{_NAMES[record.cell.scenario]}"
         folder = f"{root}/measurements/{place}"
         files[f"{folder}/{system}_{_slug(record.cell.backend)}_{_NAMES[record.cell.scenario]}.json"] = _json(
@@ -100,9 +103,21 @@ def _benchmark(record: CellRecord) -> str:
     return _slug("-".join((*parts, *cell.settings_tags)))
 
 
-def _system(identity: Identity, records: Sequence[CellRecord]) -> dict[str, Any]:
+def _gpu(identity: Identity, device: str) -> str | None:
+    """Return the GPU that a device of this machine is: the first, as its driver calls it; `None` for the processor."""
+    return None if device == _CPU else next(iter(identity.gpus), _UNKNOWN)
+
+
+def _system_name(identity: Identity, device: str) -> str:
+    gpu = _gpu(identity, device)
+    return _slug(identity.cpu_model) + (f"_{_slug(gpu)}" if gpu else "")
+
+
+def _system(identity: Identity, device: str, records: Sequence[CellRecord]) -> dict[str, Any]:
     """Describe the system by the keys that MLCommons' submission checker requires."""
-    gpus = identity.gpus
+    gpu = _gpu(identity, device)
+    idle = identity.gpus[1:] if gpu else identity.gpus
+    unseen = _UNKNOWN if gpu else _NONE
     frameworks = sorted({record.cell.backend for record in records})
     versions = ", ".join(f"{name} {found}" for name, found in sorted(identity.packages.items()))
     return {
@@ -111,7 +126,7 @@ def _system(identity: Identity, records: Sequence[CellRecord]) -> dict[str, Any]
         "status": "available",
         "system_type": "edge",
         "system_type_detail": _NONE,
-        "system_name": identity.cpu_model,
+        "system_name": f"{identity.cpu_model}, {gpu}" if gpu else identity.cpu_model,
         "number_of_nodes": "1",
         "host_processor_model_name": identity.cpu_model,
         "host_processors_per_node": _UNKNOWN,
@@ -126,21 +141,20 @@ def _system(identity: Identity, records: Sequence[CellRecord]) -> dict[str, Any]
         "host_networking": _NONE,
         "host_networking_topology": _NONE,
         "host_network_card_count": _NONE,
-        # No backend of this version runs on one: they are in the machine, and idle.
-        "accelerators_per_node": "0",
-        "accelerator_model_name": _NONE,
-        "accelerator_memory_capacity": _NONE,
-        "accelerator_frequency": _NONE,
-        "accelerator_host_interconnect": _NONE,
+        "accelerators_per_node": "1" if gpu else "0",
+        "accelerator_model_name": gpu or _NONE,
+        "accelerator_memory_capacity": unseen,
+        "accelerator_frequency": unseen,
+        "accelerator_host_interconnect": unseen,
         "accelerator_interconnect": _NONE,
         "accelerator_interconnect_topology": _NONE,
-        "accelerator_memory_configuration": _NONE,
-        "accelerator_on-chip_memories": _NONE,
+        "accelerator_memory_configuration": unseen,
+        "accelerator_on-chip_memories": unseen,
         "framework": ", ".join(frameworks),
         "operating_system": f"{identity.os}, Linux {identity.kernel}",
         "other_software_stack": f"Python {identity.python}, {versions}",
         "cooling": _UNKNOWN,
-        "hw_notes": "; ".join(filter(None, (identity.virtualisation, *(f"idle: {name}" for name in gpus)))),
+        "hw_notes": "; ".join(filter(None, (identity.virtualisation, *(f"idle: {name}" for name in idle)))),
         "sw_notes": NOTICE,
     }
 
@@ -184,12 +198,13 @@ def _row(record: CellRecord, identity: Identity, system: str, location: str) -> 
     figure, quality = record.metrics.get(tag), record.metrics.get("quality")
     value = figure.value if figure is not None else None
     latency = tag == "latency_p50"
+    gpu = _gpu(identity, record.cell.device)
     return {
         "Organization": SUBMITTER,
         "Availability": "available",
         "Division": "open",
         "SystemType": "edge",
-        "SystemName": identity.cpu_model,
+        "SystemName": f"{identity.cpu_model}, {gpu}" if gpu else identity.cpu_model,
         "Platform": system,
         "Model": _benchmark(record),
         "MlperfModel": _NONE,
@@ -200,8 +215,8 @@ def _row(record: CellRecord, identity: Identity, system: str, location: str) -> 
         "host_processor_model_name": identity.cpu_model,
         "host_processors_per_node": _UNKNOWN,
         "host_processor_core_count": identity.physical_cores or identity.logical_cores,
-        "accelerator_model_name": _NONE,
-        "accelerators_per_node": 0,
+        "accelerator_model_name": gpu or _NONE,
+        "accelerators_per_node": 1 if gpu else 0,
         "Location": location,
         "framework": record.cell.backend,
         "operating_system": identity.os,

@@ -69,7 +69,7 @@ def find_config(folder: Path) -> Path | None:
     """Return the file of a folder that configures leptonbench; `None` if there is none."""
     for name in NAMES:
         path = folder / name
-        if path.is_file() and (name != "pyproject.toml" or "tool.leptonbench" in path.read_text(encoding="utf-8")):
+        if path.is_file() and (name != "pyproject.toml" or b"tool.leptonbench" in path.read_bytes()):
             return path
     return None
 
@@ -87,7 +87,8 @@ def read_config(path: Path) -> GateConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"`{path}` is not TOML", cause=str(error), hint="correct the line") from error
     if path.name == "pyproject.toml":
-        document = document.get("tool", {}).get("leptonbench", {})
+        tool = document.get("tool", {})
+        document = tool.get("leptonbench", {}) if isinstance(tool, dict) else {}
     try:
         found = _Document.model_validate(document).gate
     except ValidationError as error:

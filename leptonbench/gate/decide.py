@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from statistics import median
+from statistics import NormalDist, median
 from typing import NamedTuple
 
 from leptonbench.gate.model import Finding, Layer, Pass, Rules, Verdict
@@ -16,6 +16,7 @@ from leptonbench.schema import Provenance, Quantity
 from leptonbench.stats.paired import PairedRatio, holm, paired_ratio, robust_sd
 
 LATENCY = "latency_p50"
+_POWER = 0.9  # of the smallest change that a gate says it could have seen
 
 
 class Duet(NamedTuple):
@@ -25,11 +26,13 @@ class Duet(NamedTuple):
         head: Head over base.
         control: Base over base, of the same schedule.
         slower_s: Median difference of a pair in seconds, head less base.
+        base_s: Median of the base in seconds.
     """
 
     head: PairedRatio
     control: PairedRatio
     slower_s: float
+    base_s: float
 
 
 def duet(measured: Pass, rules: Rules) -> Duet:
@@ -42,6 +45,7 @@ def duet(measured: Pass, rules: Rules) -> Duet:
         head=paired_ratio(measured.base_s, measured.head_s, confidence=rules.confidence),
         control=paired_ratio(measured.base_s, measured.control_s, confidence=rules.confidence),
         slower_s=median(head - base for base, head in zip(measured.base_s, measured.head_s, strict=True)),
+        base_s=median(measured.base_s),
     )
 
 
@@ -69,14 +73,24 @@ def flagged(found: Duet, rules: Rules) -> bool:
     Estimate at least `delta` and the floor, and a lower bound above 0; on a machine noisier than `noise_most` above
     `delta` itself, for bounds of so much noise are wide and seldom right by chance alone.
     """
-    bar = math.log1p(rules.delta) if noise(found) > rules.noise_most else 0.0
-    return found.head.value >= math.log1p(rules.delta) and found.head.low > bar and found.slower_s >= rules.floor_s
+    return _slower(found, rules) and found.slower_s >= rules.floor_s
+
+
+def _slower(found: Duet, rules: Rules) -> bool:
+    return found.head.value >= math.log1p(rules.delta) and found.head.low > _bar(found, rules)
 
 
 def improved(found: Duet, rules: Rules) -> bool:
     """Return whether the head looks faster, by the same rule the other way round."""
-    bar = math.log1p(rules.delta) if noise(found) > rules.noise_most else 0.0
-    return found.head.value <= -math.log1p(rules.delta) and found.head.high < -bar and found.slower_s <= -rules.floor_s
+    head = found.head
+    return (
+        head.value <= -math.log1p(rules.delta) and head.high < -_bar(found, rules) and found.slower_s <= -rules.floor_s
+    )
+
+
+def _bar(found: Duet, rules: Rules) -> float:
+    """Return the log ratio that the bound of a flag must be beyond."""
+    return math.log1p(rules.delta) if noise(found) > rules.noise_most else 0.0
 
 
 def suspects(first: Mapping[str, Pass], rules: Rules) -> tuple[str, ...]:
@@ -135,8 +149,14 @@ def judge_duet(first: Pass, rules: Rules, *, second: Pass | None = None, stands:
 
 
 def smallest_seen(found: Duet, rules: Rules) -> float:
-    """Return the smallest relative slowdown that these pairs would have flagged nine times out of ten."""
-    return max(rules.delta, math.expm1(found.head.seen))
+    """Return the smallest relative slowdown that such pairs flag nine times out of ten; a red is two flags in a row.
+
+    All that a flag wants must come out: the estimate at `delta` and at the floor (a true change of just that size is
+    estimated below it every other time), and the bound beyond its bar.
+    """
+    least = max(math.log1p(rules.delta), math.log1p(rules.floor_s / found.base_s))
+    bound = _bar(found, rules) + NormalDist().inv_cdf(rules.confidence) * found.head.error
+    return math.expm1(max(least, bound) + NormalDist().inv_cdf(_POWER) * found.head.error)
 
 
 def _verdict(found: Duet, rules: Rules, *, confirming: bool, stands: bool | None) -> tuple[Verdict, str, str]:
@@ -163,6 +183,12 @@ def _verdict(found: Duet, rules: Rules, *, confirming: bool, stands: bool | None
     if math.expm1(found.head.high) < rules.promise:
         after = " in the second pass: the first one's suspicion was not confirmed" if confirming else ""
         return Verdict.PASS, f"{slower:+.1%}, less than {rules.promise:.0%} for sure{after}", ""
+    if _slower(found, rules):
+        return (
+            Verdict.INCONCLUSIVE,
+            f"{slower:+.1%} or {1e6 * found.slower_s:.3g} us: below the floor of {1e6 * rules.floor_s:.3g} us",
+            "lower `floor_s` under `[gate.rules]` to gate so fast a model",
+        )
     return (
         Verdict.INCONCLUSIVE,
         f"{slower:+.1%}, at most {math.expm1(found.head.high):+.1%}; "

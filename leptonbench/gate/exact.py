@@ -131,7 +131,7 @@ class Accepted(Frozen):
     """A change that is meant.
 
     Attributes:
-        cell: The head's cell by its key; empty for every cell.
+        cell: The head's cell by its key or the beginning of it, by whole parts; empty for every cell.
         metric: Which exact metric.
         base: The base's value.
         head: The head's.
@@ -216,7 +216,8 @@ def _judge(metric: str, sides: tuple[SideCell, SideCell], accepted: Sequence[Acc
 
 
 def _fits(entry: Accepted, metric: str, before: Value, after: Value, cell: str) -> bool:
-    return entry.metric == metric and entry.cell in ("", cell) and (entry.base, entry.head) == (before, after)
+    here = not entry.cell or f"{cell}--".startswith(f"{entry.cell}--")
+    return here and entry.metric == metric and (entry.base, entry.head) == (before, after)
 
 
 def _worded(before: Value, after: Value) -> str:
@@ -227,13 +228,16 @@ def _worded(before: Value, after: Value) -> str:
 
 
 def entry_text(cell: str, metric: str, before: Value, after: Value) -> str:
-    """Return the entry of an accepted-changes file that accepts a change, but for its reason."""
+    """Return the entry of an accepted-changes file that accepts a change, but for its reason.
+
+    It names the cell without batch, threads and instances: they follow from the machine, and the counts do not.
+    """
     quoted: Mapping[str, str] = {
         name: str(value) if isinstance(value, int) else f'"{value}"'
         for name, value in (("base", before), ("head", after))
     }
     return (
-        f'[[accept]]\ncell = "{cell}"\nmetric = "{metric}"\n'
+        f'[[accept]]\ncell = "{cell.rpartition("--")[0]}"\nmetric = "{metric}"\n'
         f'base = {quoted["base"]}\nhead = {quoted["head"]}\nreason = ""'
     )
 

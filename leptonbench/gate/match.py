@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from leptonbench.comparison import identity_differences
 from leptonbench.gate.model import Candidate, SideReport, Verdict
 from leptonbench.schema import Notice, TensorSpec
 
@@ -31,6 +32,18 @@ def match(base: SideReport, head: SideReport) -> tuple[list[Candidate], list[Not
         if key not in others
     ]
     return [Candidate(key, theirs[key], one) for key, one in ours.items() if key in theirs], alone
+
+
+def environments(base: SideReport, head: SideReport) -> list[Notice]:
+    """Return a notice where the sides run in other packages: then these are compared, too."""
+    differences = identity_differences(base.identity, head.identity)
+    if not differences:
+        return []
+    words = "; ".join(f"{item.field}: {item.a} | {item.b}" for item in differences)
+    hint = "a git ref with `[gate.environment]` installs its own packages, a folder uses the present ones"
+    return [
+        Notice(code="environments-differ", message=f"base and head are not in equal environments: {words}", hint=hint)
+    ]
 
 
 def unfit(candidate: Candidate) -> tuple[Verdict, str, str] | None:

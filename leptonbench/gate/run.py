@@ -22,7 +22,7 @@ from leptonbench.gate.config import GateConfig
 from leptonbench.gate.decide import confirmed, judge_duet, suspects
 from leptonbench.gate.duet import Duet, Samples
 from leptonbench.gate.exact import Accepted, judge_exact, read_accepted
-from leptonbench.gate.match import match, unfit
+from leptonbench.gate.match import environments, match, unfit
 from leptonbench.gate.model import (
     GATE_FILE,
     PROTOCOL,
@@ -99,6 +99,8 @@ def run_gate(request: GateRequest, progress: GateProgress) -> GateResult:
         LeptonError: If a side cannot be found, built or prepared.
     """
     started = time.monotonic()
+    if request.out is not None:
+        make_folder(request.out)  # before minutes are spent on what could not be kept
     first = First.read(request.confirm) if request.confirm else None
     for name, text in request.config.budgets.items():
         parse_budget(name, text)
@@ -125,7 +127,6 @@ def run_gate(request: GateRequest, progress: GateProgress) -> GateResult:
         notices=notices,
     )
     if request.out is not None:
-        make_folder(request.out)
         write_atomically(request.out / GATE_FILE, result.model_dump_json(indent=1).encode() + b"\n")
     return result
 
@@ -160,9 +161,13 @@ class Gate:
             reports = [self.prepare(side, scratch / side.label) for side in (self.base, self.head)]
         candidates, alone = match(*reports)
         notices = [*dict.fromkeys(notice for report in reports for notice in report.notices), *alone]
+        notices += environments(*reports)
         if not candidates:
             reasons = "; ".join(notice.message for notice in alone) or "neither has any"
             raise Incomparable("the sides have no cell in common", cause=reasons, hint="gate the same cells on both")
+        if self.first is not None and (differs := self.first.other_cells(c.key for c in candidates)):
+            hint = "runners with other cores have other cells: set `threads` under `[gate]`, or measure on equal ones"
+            raise Incomparable("the first pass was of other cells", cause=differs, hint=hint)
         accepted = self.accepted()
         static = {c.key: self.static(c, accepted) for c in candidates}
         measurable = [c for c in candidates if not unfit(c)]
@@ -228,9 +233,9 @@ class Gate:
         """Measure, and confirm what looks slower; or only confirm, where another runner made the first pass."""
         rules, seed = self.config.rules, self.config.seed
         if self.first is not None:
-            wanted = [c for c in candidates if c.key in suspects(self.first.passes, rules)]
-            timed = {c.key: _Timed(finding=self.first.finding(c.key)) for c in candidates if c not in wanted}
-            return timed | self.confirm(wanted, self.first.passes, seed)
+            first, suspected = self.first, suspects(self.first.passes, rules)
+            kept = {c.key: _Timed(finding=first.finding(c.key), shown=first.shown(c.key)) for c in candidates}
+            return kept | self.confirm([c for c in candidates if c.key in suspected], first.passes, seed)
         samples, failed = self.duet(candidates, seed, "")
         passes = {key: one.judged() for key, one in samples.items()}
         timed = {key: _Timed(samples[key], (passes[key],), judge_duet(passes[key], rules)) for key in passes}
@@ -270,7 +275,7 @@ class Gate:
     ) -> CellResult:
         """Put a cell's findings together."""
         one = timed.get(candidate.key, _Timed())
-        told: tuple[Shown, ...] = ()
+        told = one.shown
         if one.samples is not None:
             price = self.price(candidate.head.cell.threads, machine)
             measured = one.samples
@@ -310,11 +315,12 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class _Timed:
-    """What the duet layer has of one cell."""
+    """What the duet layer has of one cell; `shown` is a first pass's, where nothing was measured again."""
 
     samples: Samples | None = None
     passes: tuple[Pass, ...] = ()
     finding: Finding | None = None
+    shown: tuple[Shown, ...] = ()
 
 
 def _known(findings: Sequence[Finding]) -> dict[str, tuple[Quantity | None, Quantity | None]]:

@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 from leptonbench import __version__
-from leptonbench.errors import LeptonError
+from leptonbench.backends import SIMULATED
+from leptonbench.errors import LeptonError, UsageError
 from leptonbench.gate.exact import count
 from leptonbench.gate.model import PROTOCOL, Answers, SideCell, SideJob, SideReport
 from leptonbench.harness.child import main
@@ -56,8 +57,14 @@ def prepare_side(job: SideJob, folder: Path) -> SideReport:
         folder: Scratch of this side.
 
     Raises:
-        LeptonError: If the model or the data cannot be read, or a name is unknown.
+        LeptonError: If the model or the data cannot be read, a name is unknown, or a backend is simulated.
     """
+    if simulated := [name for name in job.backends if name in SIMULATED]:
+        raise UsageError(
+            f"the gate does not measure the backend `{simulated[0]}`",
+            cause="its device is simulated, and has no time that two processes could be compared by",
+            hint="`leptonbench fpga simulate` tells its cycles, the same every time; gate its model on another backend",
+        )
     request = RunRequest(
         suite=job.suite,
         filters={

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from leptonbench.errors import StorageError, UsageError
-from leptonbench.gate.model import GATE_FILE, GATE_SCHEMA_VERSION, Finding, GateResult, Layer, Pass, SideInfo
+from leptonbench.gate.model import GATE_FILE, GATE_SCHEMA_VERSION, Finding, GateResult, Layer, Pass, Shown, SideInfo
 from leptonbench.store_format import read_json
 
 
@@ -66,6 +66,19 @@ class First:
         """Return what the first pass found of a cell's speed."""
         cell = next((cell for cell in self.result.cells if cell.cell.key == key), None)
         return next((item for item in cell.findings if item.layer is Layer.DUET), None) if cell else None
+
+    def shown(self, key: str) -> tuple[Shown, ...]:
+        """Return what the first pass told of a cell, for budgets on what is not measured again."""
+        return next((cell.shown for cell in self.result.cells if cell.cell.key == key), ())
+
+    def other_cells(self, keys: Iterable[str]) -> str:
+        """Say which cells are in one of the two only; empty if they are the same.
+
+        A suspect that is not here would otherwise pass unmeasured.
+        """
+        then, now = {cell.cell.key for cell in self.result.cells}, set(keys)
+        told = {"only in the first pass": then - now, "only here": now - then}
+        return "; ".join(f"{where}: {', '.join(sorted(cells))}" for where, cells in told.items() if cells)
 
     def check(self, base: SideInfo, head: SideInfo) -> None:
         """Refuse to confirm one comparison by another.

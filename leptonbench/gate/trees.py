@@ -81,8 +81,7 @@ def make_environment(tree: Path, wanted: Environment, *, cache: Path, scratch: P
     """
     if not wanted.install:
         return sys.executable
-    own = any(argument.startswith((".", "-e", "--editable")) for argument in wanted.install)
-    folder = scratch if own else cache / _identity(tree, wanted)
+    folder = scratch if _holds_tree(tree, wanted) else cache / _identity(tree, wanted)
     python = folder / "bin" / "python"
     if (folder / _READY).exists():
         return str(python)
@@ -103,9 +102,18 @@ def search_path(tree: Path, wanted: Environment) -> str:
     return os.pathsep.join([*own, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
+def _holds_tree(tree: Path, wanted: Environment) -> bool:
+    """Return whether something of the tree itself is installed, by an argument or a line of a file that one names."""
+    files = [tree / name for name in wanted.install if (tree / name).is_file()]
+    lines = [line for file in files for line in file.read_text(encoding="utf-8", errors="replace").splitlines()]
+    told = [*wanted.install, *(line.strip() for line in lines)]
+    return any(one.startswith((".", "-e", "--editable")) or (tree / one).is_dir() for one in told if one)
+
+
 def _identity(tree: Path, wanted: Environment) -> str:
     """Return what decides what an installation gives: the interpreter, the arguments, the files that they name."""
-    files = {name: (tree / name).read_text(encoding="utf-8") for name in wanted.install if (tree / name).is_file()}
+    named = [name for name in wanted.install if (tree / name).is_file()]
+    files = {name: hashlib.sha256((tree / name).read_bytes()).hexdigest() for name in named}
     told = json.dumps([sys.version, wanted.install, files], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 

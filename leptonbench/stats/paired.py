@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist, median
+from statistics import median
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,6 @@ from leptonbench.stats.interval import Interval
 
 RESAMPLES = 10_000
 _MAD_TO_SD = 1.4826  # for normal noise
-_POWER = 0.9
 
 
 class PairedRatio(NamedTuple):
@@ -47,11 +46,6 @@ class PairedRatio(NamedTuple):
     p_smaller: float
     spread: float
     error: float
-
-    @property
-    def seen(self) -> float:
-        """Return the smallest log ratio that so many pairs would have told from 0 nine times out of ten."""
-        return (NormalDist().inv_cdf(self.confidence) + NormalDist().inv_cdf(_POWER)) * self.error
 
     def ratio(self) -> Interval:
         """Return the ratio itself, off the log scale; both bounds together cover less than one of them."""

@@ -218,3 +218,14 @@ def test_a_terminal_gets_a_drawn_table(capsys: pytest.CaptureFixture[str], monke
     out = capsys.readouterr().out
     assert "7.06 ms [7.01, 7.13] n=3" in out
     assert "─" in out or "━" in out
+
+
+def test_a_broken_installation_is_no_finding_of_the_gate(tmp_path: Path) -> None:
+    """Exit code 1 is Python's own for an error at import, and the gate's for a regression."""
+    (tmp_path / "typer.py").write_text("raise ImportError('no typer here')", encoding="utf-8")
+    root = Path(__file__).resolve().parents[3]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(root)))}
+    command = [sys.executable, "-m", "leptonbench", "gate", "--base", "a"]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert "not installed whole" in done.stderr and "no typer here" in done.stderr and "hint:" in done.stderr

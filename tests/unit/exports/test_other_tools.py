@@ -73,6 +73,11 @@ def _ok(records: list[CellRecord]) -> list[CellRecord]:
     return [record for record in records if record.status is Status.OK]
 
 
+def _driven(records: list[CellRecord]) -> list[CellRecord]:
+    """Return what LoadGen drove: a simulated device has no rounds."""
+    return [record for record in _ok(records) if record.rounds]
+
+
 def _compare(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest_benchmark", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -139,7 +144,7 @@ def test_mlperfs_checker_finds_the_keys_that_it_requires() -> None:
     assert set(described) == SYSTEM_KEYS and all(isinstance(value, str) for value in described.values())
     assert described["sw_notes"] == NOTICE and described["division"] == "open"
     found = [name for name in folder.files if "/measurements/" in name and name.endswith(".json")]
-    assert len(found) == len(_ok(records))
+    assert len(found) == len(_driven(records)) < len(_ok(records))
     for name in found:
         assert set(json.loads(folder.files[name])) >= IMPLEMENTATION_KEYS
         assert NOTICE in folder.files[name]
@@ -149,11 +154,28 @@ def test_mlperf_has_a_row_and_the_logs_of_every_cell() -> None:
     manifest, records = make_run()
     folder = export_mlperf(manifest, records)
     rows = list(csv.DictReader(io.StringIO(folder.files["summary.csv"])))
-    assert len(rows) == len(_ok(records)) and all(row["notes"] == NOTICE for row in rows)
+    assert len(rows) == len(_driven(records)) and all(row["notes"] == NOTICE for row in rows)
     runs = {re.sub(r"/performance/run_\d+/.*", "", name) for name in folder.copies}
     assert {row["Location"] for row in rows if any(row["Location"] == run for run in runs)} == runs
     rounds = sum(len(record.rounds) for record in _ok(records))
     assert len(folder.copies) == rounds * len(LOGS)
+
+
+def test_mlperf_knows_a_gpu_from_the_processor_and_leaves_out_what_no_loadgen_drove() -> None:
+    manifest, records = make_run()
+    first, second, third = _driven(records)[:3]
+    on_gpu = second.model_copy(update={"cell": second.cell.model_copy(update={"device": "host-gpu"})})
+    simulated = third.model_copy(update={"rounds": ()})
+    identity = manifest.fingerprint.identity.model_copy(update={"gpus": ("NVIDIA T4", "NVIDIA L4")})
+    fingerprint = manifest.fingerprint.model_copy(update={"identity": identity})
+    folder = export_mlperf(manifest.model_copy(update={"fingerprint": fingerprint}), [first, on_gpu, simulated])
+    cpu, gpu = (json.loads(text) for name, text in sorted(folder.files.items()) if "/systems/" in name)
+    assert (cpu["accelerators_per_node"], gpu["accelerators_per_node"]) == ("0", "1")
+    assert gpu["accelerator_model_name"] == "NVIDIA T4" and "idle: NVIDIA L4" in gpu["hw_notes"]
+    assert "idle: NVIDIA T4" in cpu["hw_notes"] and "T4" not in cpu["system_name"]
+    rows = list(csv.DictReader(io.StringIO(folder.files["summary.csv"])))
+    assert [row["accelerator_model_name"] for row in rows] == ["N/A", "NVIDIA T4"]
+    assert len({row["Platform"] for row in rows}) == 2
 
 
 def _store(folder: Path, *, logs: bool = True) -> Path:

@@ -65,8 +65,8 @@ def test_a_first_pass_leaves_its_suspicion_to_another_runner(tmp_path: Path) -> 
     assert outputs["suspected"] == "true"
 
 
-@pytest.mark.parametrize("code", [1, 2, 4, 70])
-def test_a_first_pass_that_fails_still_fails(tmp_path: Path, code: int) -> None:
+@pytest.mark.parametrize("code", [1, 2, 3, 4, 70])
+def test_a_first_pass_that_fails_or_cannot_tell_still_fails(tmp_path: Path, code: int) -> None:
     assert _run(tmp_path, code=code, MODE="first")[0] == code
 
 

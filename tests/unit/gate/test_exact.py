@@ -15,6 +15,7 @@ from leptonbench.gate.exact import Accepted, count, entry_text, judge_exact, pea
 from leptonbench.gate.model import Verdict
 from leptonbench.schema import Artifact
 from tests.gate_factory import side_cell, write
+from tests.harness_factory import cell
 from tests.tiny import make_model
 
 
@@ -99,6 +100,20 @@ def test_the_printed_entry_can_be_pasted(tmp_path: Path) -> None:
     path = write(tmp_path / "accepted.toml", text)
     assert judge_exact(base, head, read_accepted(path))[-1].verdict is Verdict.PASS
     assert tomllib.loads(entry_text("cell", "macs", 1, 2))["accept"][0]["head"] == 2
+
+
+def test_an_entry_made_on_one_machine_holds_on_another_with_other_cores() -> None:
+    base, many = side_cell(cell()), side_cell(cell(threads=16))
+    head = many.model_copy(update={"exact": {**base.exact, "macs": 7}})
+    text = entry_text(base.cell.key, "macs", int(base.exact["macs"]), 7)
+    (entry,) = tomllib.loads(text)["accept"]
+    assert entry["cell"] == "inspection--fp32--onnxruntime--host-cpu--single-stream"
+    accepted = Accepted.model_validate({**entry, "reason": "meant"})
+    judged = {one.metric: one.verdict for one in judge_exact(many, head, [accepted])}
+    assert judged["macs"] is Verdict.PASS
+    other = accepted.model_copy(update={"cell": "inspection--fp32--onnx"})
+    judged = {one.metric: one.verdict for one in judge_exact(many, head, [other])}
+    assert judged["macs"] is Verdict.CHANGED
 
 
 def test_a_metric_that_one_side_does_not_know_is_incomparable() -> None:

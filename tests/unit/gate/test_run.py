@@ -140,6 +140,40 @@ def test_a_deferred_suspicion_is_confirmed_by_another_runner(stage: Stage, tmp_p
     assert stage.gate(confirm=tmp_path / "first" / GATE_FILE).verdict is Verdict.PASS
 
 
+def test_a_suspect_that_the_second_runner_does_not_have_does_not_pass(stage: Stage, tmp_path: Path) -> None:
+    """Cells are named by their threads, and another runner may have other cores."""
+    stage.slower["head"] = 1.1
+    stage.gate(defer=True, out=tmp_path / "first")
+    more = side_cell(cell(threads=4))
+    stage.reports = {"base": report(more), "head": report(more)}
+    before = len(stage.order)
+    result = stage.gate(confirm=tmp_path / "first")
+    assert result.verdict is Verdict.INCOMPARABLE and result.exit_code == 3
+    assert "of other cells" in result.notices[0].message and "--t4-" not in result.notices[0].hint
+    assert len(stage.order) == before
+
+
+def test_a_budget_on_what_is_not_measured_again_is_held_against_the_first_pass(stage: Stage, tmp_path: Path) -> None:
+    stage.gate(out=tmp_path / "first")
+    assert stage.gate(confirm=tmp_path / "first", budgets={"p50": "50ms"}).verdict is Verdict.PASS
+    assert stage.gate(confirm=tmp_path / "first", budgets={"p50": "1ms"}).verdict is Verdict.REGRESSED
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_measured(stage: Stage, tmp_path: Path) -> None:
+    write(tmp_path / "file", "")
+    with pytest.raises(StorageError):
+        stage.gate(out=tmp_path / "file" / "out")
+    assert stage.order == []
+
+
+def test_sides_in_other_packages_are_told(stage: Stage) -> None:
+    plain = report()
+    other = plain.identity.model_copy(update={"packages": {**plain.identity.packages, "onnxruntime": "1.0"}})
+    stage.reports["base"] = report(identity=other)
+    (notice,) = [one for one in stage.gate().notices if one.code == "environments-differ"]
+    assert "packages.onnxruntime: 1.0 |" in notice.message
+
+
 def test_what_was_not_flagged_is_not_measured_again(stage: Stage, tmp_path: Path) -> None:
     stage.gate(out=tmp_path / "first")
     before = len(stage.order)

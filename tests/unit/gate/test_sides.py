@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from leptonbench.errors import UsageError
+from leptonbench.gate import trees
 from leptonbench.gate.config import Environment, GateConfig, find_config, read_config
+from leptonbench.gate.side import prepare_side
 from leptonbench.gate.sides import Resolver, Side, kind_of
 from leptonbench.gate.trees import make_environment, repository
 from tests.gate_factory import write
@@ -119,6 +121,35 @@ def test_outside_of_a_repository_there_are_no_refs(tmp_path: Path, monkeypatch: 
 def test_a_file_wants_a_head(project: Path) -> None:
     with pytest.raises(UsageError, match="wants a head"):
         _both("models/a.onnx", None)
+
+
+def test_what_holds_the_tree_itself_is_installed_for_it_alone(tmp_path: Path) -> None:
+    """An environment with one commit's code must not serve the other."""
+    write(tmp_path / "plain.txt", "numpy==2.0\n")
+    write(tmp_path / "own.txt", "numpy==2.0\n-e .\n")
+    (tmp_path / "package").mkdir()
+    write(tmp_path / "built.whl", "").write_bytes(b"PK\xff\xfe")
+    for install, own in (
+        (("-r", "plain.txt"), False),
+        (("built.whl",), False),
+        (("-r", "own.txt"), True),
+        (("package",), True),
+        ((".[gate]",), True),
+    ):
+        assert trees._holds_tree(tmp_path, Environment(install=install)) is own, install
+        assert len(trees._identity(tmp_path, Environment(install=install))) == 16
+
+
+def test_a_simulated_backend_is_refused_before_anything_is_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "a.onnx", "")
+    with Resolver(GateConfig(backends=("fpga",)), None, changed={}, say=print).both("a.onnx", "a.onnx") as (base, _):
+        job = base.job(base.config)
+    with pytest.raises(UsageError, match="does not measure the backend `fpga`") as caught:
+        prepare_side(job, tmp_path)
+    assert caught.value.cause and "fpga simulate" in caught.value.hint
 
 
 def test_a_tree_that_does_not_build_is_told(tmp_path: Path) -> None:
