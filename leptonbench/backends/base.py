@@ -128,6 +128,18 @@ class Estimate(Frozen):
     notices: tuple[Notice, ...] = ()
 
 
+class FrameEnergy(NamedTuple):
+    """Joules a frame.
+
+    Attributes:
+        total: With what the device draws when idle.
+        dynamic: Without.
+    """
+
+    total: Quantity
+    dynamic: Quantity
+
+
 class SimulatedBackend(Protocol):
     """A device that is not here: its time is simulated, and its answers are those of an engine that is.
 
@@ -151,7 +163,7 @@ class SimulatedBackend(Protocol):
 
     def energy(
         self, estimate: Estimate, device: DeviceProfile, energies: EventEnergies, *, frame: Quantity
-    ) -> Quantity:
+    ) -> FrameEnergy:
         """Return joules a frame, given the seconds from one frame's end to the next one's."""
 
 

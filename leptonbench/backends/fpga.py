@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from leptonbench.backends.base import YES, Arrays, Estimate, Recipe, Support
+from leptonbench.backends.base import YES, Arrays, Estimate, FrameEnergy, Recipe, Support
 from leptonbench.errors import UsageError
 from leptonbench.schema import (
     Artifact,
@@ -83,18 +83,28 @@ class FpgaBackend:
 
     def energy(
         self, estimate: Estimate, device: DeviceProfile, energies: EventEnergies, *, frame: Quantity
-    ) -> Quantity:
+    ) -> FrameEnergy:
         """Return joules a frame: the board's idle power over its time, and an energy for each event."""
         from leptonbench.fpga import power
         from leptonbench.fpga.isa import Counter
 
         if device.board is None or device.power is None:
-            return Quantity.null("J", f"the profile `{device.name}` has no idle power")
+            return _no_energy(f"the profile `{device.name}` has no idle power")
         if frame.value is None or frame.provenance is None:
-            return Quantity.null("J", frame.why_null or "the time of a frame is not known")
+            return _no_energy(frame.why_null or "the time of a frame is not known")
         counters = {Counter[name]: count for name, count in estimate.counters.items()}
-        total = power.energy(device.board, device.power, energies, counters=counters, time_s=frame).total
-        return total.model_copy(update={"provenance": weakest((Provenance.SIMULATED, frame.provenance))})
+        found = power.energy(device.board, device.power, energies, counters=counters, time_s=frame)
+        origin = weakest((Provenance.SIMULATED, frame.provenance))
+        lacks = "; what the host's operators draw above idle is not in it" if estimate.facts.get("host_s") else ""
+        total, dynamic = (
+            part.model_copy(update={"provenance": origin, "method": f"{part.method}{lacks}"})
+            for part in (found.total, found.dynamic)
+        )
+        return FrameEnergy(total, dynamic)
+
+
+def _no_energy(why: str) -> FrameEnergy:
+    return FrameEnergy(Quantity.null("J", why), Quantity.null("J", why))
 
 
 def _origin(found: Simulation) -> Provenance:

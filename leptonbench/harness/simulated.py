@@ -14,6 +14,7 @@ from leptonbench.errors import PrerequisiteError, UsageError
 from leptonbench.harness.aggregate import artifact_metrics, clears, quality_of
 from leptonbench.harness.children import run_worker
 from leptonbench.harness.device import HOST_CPU
+from leptonbench.harness.energies import board_at_the_wall
 from leptonbench.harness.feed import build_task, named_for
 from leptonbench.harness.jobs import Score, WorkerJob
 from leptonbench.harness.scoring import failure_reason
@@ -136,7 +137,12 @@ def simulated_record(
     speeds = _server(estimate, scenario, latency_target_s, seed) if served else _stream(cell, estimate)
     frame = _frame_s(cell, estimate, speeds)
     energy = SIMULATED.get(cell.backend)().energy(estimate, device, catalog.event_energies(), frame=frame)
-    metrics = artifact_metrics(artifact) | speeds | {"energy_per_inference": energy} | _absent()
+    joules = {
+        "energy_per_inference": energy.total,
+        "dynamic_energy_per_inference": energy.dynamic,
+        "wall_energy_per_inference": board_at_the_wall(energy.total, device.power),
+    }
+    metrics = artifact_metrics(artifact) | speeds | joules | _absent()
     duration_s = estimate.facts.get("sample_duration_s")
     if duration_s and not served and cell.scenario is not Scenario.OFFLINE:
         metrics["real_time_factor"] = _times(

@@ -89,6 +89,20 @@ def test_energy_grows_with_the_time_that_the_board_is_on() -> None:
     assert slow.value - fast.value == pytest.approx(0.18 * BOARD.power.idle_w.value)
 
 
+def test_energy_is_told_with_idle_without_and_at_the_wall() -> None:
+    found = _record("single-stream").metrics
+    total, dynamic, wall = (found[f"{kind}energy_per_inference"] for kind in ("", "dynamic_", "wall_"))
+    assert total.value is not None and dynamic.value is not None and wall.value is not None
+    assert BOARD.power is not None
+    assert total.value - dynamic.value == pytest.approx(0.02 * BOARD.power.idle_w.value)
+    assert wall.value > total.value
+    assert (total.boundary, wall.boundary, wall.provenance) == ("board", "wall", "projected")
+    assert "host" not in (total.method or "")
+    with_host = _estimate()
+    served = _record("single-stream", with_host.model_copy(update={"facts": with_host.facts | {"host_s": 0.001}}))
+    assert "host's operators" in (served.metrics["energy_per_inference"].method or "")
+
+
 def test_a_server_is_loaded_until_the_target_is_missed() -> None:
     record = _record("server", percentile=0.9, max_batch=1)
     rate = record.metrics["throughput"]
@@ -103,7 +117,8 @@ def test_a_server_too_slow_for_one_query_has_no_rate_and_says_why() -> None:
     record = _record("server", target_s=0.01, percentile=0.9, max_batch=1)
     assert record.metrics["throughput"].value is None
     assert "no rate meets" in (record.metrics["throughput"].why_null or "")
-    assert record.metrics["energy_per_inference"].value is None
+    for kind in ("", "dynamic_", "wall_"):
+        assert "no rate meets" in (record.metrics[f"{kind}energy_per_inference"].why_null or "")
     assert record.meets_target is False
 
 
