@@ -12,7 +12,8 @@ gives one token to each unit named in `give`. A unit may take from and give to i
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeAlias
 
@@ -281,10 +282,17 @@ INSTRUCTIONS: tuple[type[Instruction], ...] = (Halt, Load, Exec, Drain, Store)
 _BY_OP: dict[int, type[Instruction]] = {kind.OP: kind for kind in INSTRUCTIONS}
 
 
-def layout(kind: type[Instruction]) -> Iterator[tuple[str, Bits]]:
-    """Yield the fields of a kind of instruction and their bits, from the lowest bit on."""
+@functools.cache
+def layout(kind: type[Instruction]) -> tuple[tuple[str, Bits], ...]:
+    """Return the fields of a kind of instruction and their bits, from the lowest bit on."""
     named = ((item.name, item.metadata["bits"]) for item in fields(kind))
-    yield from sorted(named, key=lambda pair: pair[1].low)
+    return tuple(sorted(named, key=lambda pair: pair[1].low))
+
+
+@functools.cache
+def _places(kind: type[Instruction]) -> tuple[tuple[str, int, int, int, int], ...]:
+    """Return name, smallest and largest value, mask and lowest bit of each field: a network has 50 thousand words."""
+    return tuple((name, *bits.range, (1 << bits.width) - 1, bits.low) for name, bits in layout(kind))
 
 
 def encode(instruction: Instruction) -> bytes:
@@ -294,16 +302,18 @@ def encode(instruction: Instruction) -> bytes:
         UsageError: If a value does not fit into its field.
     """
     word = int(instruction.OP)
-    for name, bits in layout(type(instruction)):
-        value = int(getattr(instruction, name))
-        low, high = bits.range
+    values = instruction.__dict__
+    for name, low, high, mask, at in _places(type(instruction)):
+        value = int(values[name])
+        if value == 0:  # most are, and it fits everywhere
+            continue
         if not low <= value <= high:
             raise UsageError(
                 f"instruction {instruction.OP.name} cannot be encoded",
                 cause=f"`{name}` is {value}, which is not in {low}..{high}",
                 hint="the compiler must split this tile",
             )
-        word |= (value & ((1 << bits.width) - 1)) << bits.low
+        word |= (value & mask) << at
     return word.to_bytes(INSTRUCTION_BYTES, "little")
 
 
