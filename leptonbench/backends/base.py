@@ -154,6 +154,13 @@ class SimulatedBackend(Protocol):
     def supports(self, recipe: Recipe, features: frozenset[str]) -> Support:
         """Say whether it can run the recipe; imports no engine."""
 
+    def build(self, device: DeviceProfile) -> None:
+        """Make what a device is simulated with, whatever it runs; for several devices at the same time.
+
+        Raises:
+            LeptonError: If it cannot be made; `simulate` says the same then.
+        """
+
     def simulate(self, artifact: Artifact, device: DeviceProfile, sample: Arrays, *, threads: int) -> Estimate:
         """Return what one frame of a sample's size takes on a device.
 

@@ -44,6 +44,19 @@ class FpgaBackend:
             return Support(False, "the accelerator has no options of an engine", "leave them out")
         return YES
 
+    def build(self, device: DeviceProfile) -> None:
+        """Build the simulator of a board's core, unless the cache has it.
+
+        Raises:
+            UsageError: If the device is no board.
+            PrerequisiteError: If a tool is missing.
+            BuildError: If a tool fails.
+        """
+        from leptonbench.fpga.boards import core_shape
+        from leptonbench.fpga.sim.build import simulator
+
+        simulator(core_shape(_board(device)))
+
     def simulate(self, artifact: Artifact, device: DeviceProfile, sample: Arrays, *, threads: int) -> Estimate:
         """Simulate one frame of the sample's size.
 
@@ -62,22 +75,21 @@ class FpgaBackend:
 
         from leptonbench.fpga.execution import simulate
 
-        if device.board is None:
-            raise UsageError(f"`{device.name}` is no board", hint="see `leptonbench list devices`")
+        board = _board(device)
         if artifact.follower is not None:
             raise UsageError(
                 "the accelerator runs one graph a frame",
                 cause="the model is an encoder and a decoder that is called in a loop",
                 hint="take a model of one graph",
             )
-        found = simulate(Path(artifact.path), device.board, feeds=sample, threads=threads)
+        found = simulate(Path(artifact.path), board, feeds=sample, threads=threads)
         return Estimate(
             latency=_seconds(found, found.latency_s, found.alone.cycles),
             busy_latency=_seconds(found, found.crowded_s.plus(found.host_s), found.crowded.cycles),
             throughput=_rate(found),
-            servers=device.board.cores,
+            servers=board.cores,
             counters={counter.name: round(count) for counter, count in found.alone.counters.items()},
-            facts=_facts(found, device.board),
+            facts=_facts(found, board),
             notices=_notices(found),
         )
 
@@ -101,6 +113,12 @@ class FpgaBackend:
             for part in (found.total, found.dynamic)
         )
         return FrameEnergy(total, dynamic)
+
+
+def _board(device: DeviceProfile) -> Board:
+    if device.board is None:
+        raise UsageError(f"`{device.name}` is no board", hint="see `leptonbench list devices`")
+    return device.board
 
 
 def _no_energy(why: str) -> FrameEnergy:

@@ -54,6 +54,11 @@ def answering(cell: CellSpec) -> CellSpec:
     return cell.model_copy(update={"backend": SIMULATED.get(cell.backend).answers, "device": HOST_CPU})
 
 
+def build(job: WorkerJob, result: dict[str, Any]) -> None:
+    """Make what a cell is simulated with; a worker's job without a result."""
+    SIMULATED.get(job.cell.backend)().build(job.device)
+
+
 def simulate(job: WorkerJob, result: dict[str, Any]) -> None:
     """Simulate a cell with a sample of the median length of the data; a worker's job."""
     task = build_task(job.task)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ import pytest
 
 from leptonbench.backends import Estimate
 from leptonbench.catalog import load_board
+from leptonbench.errors import UsageError
 from leptonbench.fpga.isa import Counter
-from leptonbench.harness import simulated
+from leptonbench.harness import simulated, simulating
 from leptonbench.harness.jobs import Failure, WorkerJob, WorkerResult
 from leptonbench.harness.process import Ended
 from leptonbench.harness.simulated import Refused, answering, estimate, is_simulated, simulated_record, typical
-from leptonbench.schema import CellRecord, Notice, Provenance, Quantity, Status
+from leptonbench.schema import CellRecord, CellSpec, DeviceProfile, Notice, Provenance, Quantity, Status
 from tests.harness_factory import artifact, cell, scenario, score
 
 BOARD = load_board("kv260")
@@ -167,6 +169,51 @@ def test_why_there_is_no_estimate_decides_how_the_cell_ends(
     assert isinstance(found, Refused)
     assert (found.status, found.reason.code) == (status, code)
     assert "no host" in found.reason.message and found.reason.hint == "take kv260"
+
+
+class _Run:
+    """As much of a run as building needs."""
+
+    def __init__(self, folder: Path, *, left_s: float | None = None) -> None:
+        self._folder = folder
+        self.plan = self.budget = self.progress = self
+        self.until_s = lambda share: left_s
+        self.phase = lambda words: None
+
+    def job(self, cell: CellSpec, *, mode: str, out: Path) -> WorkerJob:
+        return _job(self._folder).model_copy(update={"mode": mode, "cell": cell, "out": str(out)})
+
+    def board(self, cell: CellSpec) -> DeviceProfile:
+        return load_board(cell.device)
+
+
+def test_the_simulators_of_several_boards_are_made_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str, str]] = []
+
+    def run_workers(jobs: Iterable[tuple[WorkerJob, float]], *, at_once: int) -> Generator[object, None, None]:
+        asked.extend((job.mode, job.device.name, job.out) for job, _ in jobs)
+        yield from ()
+
+    monkeypatch.setattr(simulating, "run_workers", run_workers)
+    cells = [cell("int8-static", "fpga", device=name) for name in ("kv260", "ulx3s-85f", "kv260")]
+    simulating._build(_Run(tmp_path), cells)  # type: ignore[arg-type]
+    assert sorted(asked)[0][:2] == ("build", "kv260") and sorted(asked)[1][:2] == ("build", "ulx3s-85f")
+    assert len({out for *_, out in asked}) == len(asked) == 2
+    asked.clear()
+    simulating._build(_Run(tmp_path), cells[:1])  # type: ignore[arg-type]
+    simulating._build(_Run(tmp_path, left_s=0.0), cells)  # type: ignore[arg-type]
+    assert asked == []
+
+
+def test_building_makes_the_core_of_the_jobs_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from leptonbench.fpga.sim import build
+
+    made: list[int] = []
+    monkeypatch.setattr(build, "simulator", lambda shape: made.append(shape.rows))
+    simulated.build(_job(tmp_path).model_copy(update={"device": load_board("ulx3s-85f")}), {})
+    assert made == [8]
+    with pytest.raises(UsageError, match="is no board"):
+        simulated.build(_job(tmp_path).model_copy(update={"device": BOARD.model_copy(update={"board": None})}), {})
 
 
 class _Samples:
