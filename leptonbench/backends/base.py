@@ -161,7 +161,7 @@ class SimulatedBackend(Protocol):
             LeptonError: If it cannot be made; `simulate` says the same then.
         """
 
-    def simulate(self, artifact: Artifact, device: DeviceProfile, sample: Arrays, *, threads: int) -> Estimate:
+    def simulate(self, artifact: Artifact, device: DeviceProfile, sample: Arrays) -> Estimate:
         """Return what one frame of a sample's size takes on a device.
 
         Raises:

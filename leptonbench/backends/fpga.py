@@ -57,14 +57,13 @@ class FpgaBackend:
 
         simulator(core_shape(_board(device)))
 
-    def simulate(self, artifact: Artifact, device: DeviceProfile, sample: Arrays, *, threads: int) -> Estimate:
+    def simulate(self, artifact: Artifact, device: DeviceProfile, sample: Arrays) -> Estimate:
         """Simulate one frame of the sample's size.
 
         Args:
             artifact: That the `onnxruntime` backend runs, too.
             device: A board.
             sample: Inputs by name, for the lengths of free dimensions.
-            threads: Of ONNX Runtime, where the host's operators are timed.
 
         Raises:
             UsageError: If the model cannot run on the board.
@@ -82,7 +81,7 @@ class FpgaBackend:
                 cause="the model is an encoder and a decoder that is called in a loop",
                 hint="take a model of one graph",
             )
-        found = simulate(Path(artifact.path), board, feeds=sample, threads=threads)
+        found = simulate(Path(artifact.path), board, feeds=sample)
         return Estimate(
             latency=_seconds(found, found.latency_s, found.alone.cycles),
             busy_latency=_seconds(found, found.crowded_s.plus(found.host_s), found.crowded.cycles),

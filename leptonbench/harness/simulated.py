@@ -67,7 +67,7 @@ def simulate(job: WorkerJob, result: dict[str, Any]) -> None:
         raise ValueError("a cell that is simulated has an artifact")
     index, duration_s = typical(samples)
     sample = named_for(_encoded(task, samples, index), job.artifact.inputs)
-    found = SIMULATED.get(job.cell.backend)().simulate(job.artifact, job.device, sample, threads=job.cell.threads)
+    found = SIMULATED.get(job.cell.backend)().simulate(job.artifact, job.device, sample)
     shapes = {name: list(array.shape) for name, array in sample.items()}
     facts = found.facts | {"input": shapes, "sample_duration_s": duration_s}
     result["estimate"] = found.model_copy(update={"facts": facts})

@@ -100,6 +100,12 @@ def test_free_lengths_are_refused_by_name(tmp_path: Path) -> None:
     assert "--dimension 'length=SIZE'" in caught.value.hint
 
 
+def test_lengths_of_no_dimension_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no dimension `width`") as caught:
+        lower(attention(tmp_path), lengths={"length": 21, "width": 3})
+    assert "length" in caught.value.cause
+
+
 def test_an_fp32_model_is_refused_with_the_variant_to_take(tmp_path: Path) -> None:
     convolutional(tmp_path)
     with pytest.raises(UsageError, match="8-bit models only") as caught:
