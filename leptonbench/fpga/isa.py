@@ -291,7 +291,7 @@ def layout(kind: type[Instruction]) -> tuple[tuple[str, Bits], ...]:
 
 @functools.cache
 def _places(kind: type[Instruction]) -> tuple[tuple[str, int, int, int, int], ...]:
-    """Return name, smallest and largest value, mask and lowest bit of each field: a network has 50 thousand words."""
+    """Return name, smallest and largest value, mask and lowest bit of each field."""
     return tuple((name, *bits.range, (1 << bits.width) - 1, bits.low) for name, bits in layout(kind))
 
 
