@@ -139,7 +139,8 @@ def _seconds(found: Simulation, span: Span, cycles: float) -> Quantity:
         n=1,
         provenance=_origin(found),
         method=f"{cycles:.0f} cycles, {found.mode.value} from RTL, at {clock.value / 1e6:g} MHz"
-        f"{' (assumed)' if clock.assumed else ''}{host}; every frame takes as long; no driver; the DRAM's range is left out",
+        f"{' (assumed)' if clock.assumed else ''}{host}; every frame takes as long; no driver; "
+        "the DRAM's range is left out",
     )
 
 

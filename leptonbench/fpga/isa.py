@@ -302,9 +302,8 @@ def encode(instruction: Instruction) -> bytes:
         UsageError: If a value does not fit into its field.
     """
     word = int(instruction.OP)
-    values = instruction.__dict__
     for name, low, high, mask, at in _places(type(instruction)):
-        value = int(values[name])
+        value = int(getattr(instruction, name))
         if value == 0:  # most are, and it fits everywhere
             continue
         if not low <= value <= high:

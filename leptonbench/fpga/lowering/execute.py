@@ -62,9 +62,7 @@ def run_layer(network: ir.Network, layer: ir.Layer, given: Mapping[str, NDArray[
             )
         case ir.GlobalAverage():
             zero = network.tensors[layer.x].zero_point
-            result = numerics.average_globally(
-                _as_image(given[layer.x]), layer.scale, x_zero=zero, y_zero=y.zero_point
-            )
+            result = numerics.average_globally(_as_image(given[layer.x]), layer.scale, x_zero=zero, y_zero=y.zero_point)
         case ir.Enlargement():
             result = numerics.enlarge(given[layer.x], layer.factors)
     return result.reshape(y.shape)
