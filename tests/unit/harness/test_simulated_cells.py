@@ -124,6 +124,16 @@ def test_a_server_too_slow_for_one_query_has_no_rate_and_says_why() -> None:
     assert record.meets_target is False
 
 
+@pytest.mark.parametrize(("samples", "query_s"), [(1, 0.02), (2, 0.03), (5, 0.09)])
+def test_a_query_of_several_samples_takes_as_many_turns_as_the_cores_need(samples: int, query_s: float) -> None:
+    found = _record("multi-stream", samples_per_query=samples, percentile=0.9).metrics
+    assert found["latency_p90"].value == pytest.approx(query_s)
+    assert found["throughput"].value == pytest.approx(samples / query_s)
+    assert BOARD.power is not None
+    idle_j = (found["energy_per_inference"].value or 0) - (found["dynamic_energy_per_inference"].value or 0)
+    assert idle_j == pytest.approx(BOARD.power.idle_w.value * query_s / samples)
+
+
 def test_offline_keeps_all_cores_at_work_and_has_no_latency() -> None:
     found = _record("offline").metrics
     assert found["throughput"].value == pytest.approx(2 / 0.03)
