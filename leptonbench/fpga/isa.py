@@ -12,7 +12,6 @@ gives one token to each unit named in `give`. A unit may take from and give to i
 from __future__ import annotations
 
 import enum
-import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeAlias
@@ -282,17 +281,16 @@ INSTRUCTIONS: tuple[type[Instruction], ...] = (Halt, Load, Exec, Drain, Store)
 _BY_OP: dict[int, type[Instruction]] = {kind.OP: kind for kind in INSTRUCTIONS}
 
 
-@functools.cache
 def layout(kind: type[Instruction]) -> tuple[tuple[str, Bits], ...]:
     """Return the fields of a kind of instruction and their bits, from the lowest bit on."""
     named = ((item.name, item.metadata["bits"]) for item in fields(kind))
     return tuple(sorted(named, key=lambda pair: pair[1].low))
 
 
-@functools.cache
-def _places(kind: type[Instruction]) -> tuple[tuple[str, int, int, int, int], ...]:
-    """Return name, smallest and largest value, mask and lowest bit of each field."""
-    return tuple((name, *bits.range, (1 << bits.width) - 1, bits.low) for name, bits in layout(kind))
+# Name, smallest and largest value, mask and lowest bit of each field: a network has ten thousands of words to encode.
+_PLACES = {
+    kind: [(name, *bits.range, (1 << bits.width) - 1, bits.low) for name, bits in layout(kind)] for kind in INSTRUCTIONS
+}
 
 
 def encode(instruction: Instruction) -> bytes:
@@ -302,7 +300,7 @@ def encode(instruction: Instruction) -> bytes:
         UsageError: If a value does not fit into its field.
     """
     word = int(instruction.OP)
-    for name, low, high, mask, at in _places(type(instruction)):
+    for name, low, high, mask, at in _PLACES[type(instruction)]:
         value = int(getattr(instruction, name))
         if value == 0:  # most are, and it fits everywhere
             continue
