@@ -3,7 +3,8 @@
 Each network of the suite, in 8 bits, runs in `full` mode on one evaluation sample: every lowered layer in RTL, its
 bytes held against those of ONNX Runtime's CPU provider on x86 with exact 8-bit products (`session.x64quantprecision` =
 "1"). Beside it the same network is composed, no layer being known from before. Seconds are of this machine, builds
-apart.
+apart. The `full` simulation has a process of its own, whose peak memory is told together with its simulator's; the
+simulated DRAM, which both have mapped, counts twice.
 
 Others' published times: VTA's tsim takes 228 s for ResNet-18, without its first layer and with ideal memory
 (apache/tvm pull request 4986); FINN's RTL simulation of ResNet-50 had not ended after 7 h (eki-project/finn-plus 102).
@@ -15,6 +16,8 @@ import argparse
 import resource
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,7 +47,7 @@ VARIANTS = ("int8-static", "prune50-channel+int8-static", "distill-half+int8-sta
 BOARDS = ("kv260", "ulx3s-85f")
 HEAD = (
     "| network | variant | board | layers | bytes that differ | cycles | composed | of the peak | bound by | full | "
-    "composed | again |\n|---|---|---|---|---|---|---|---|---|---|---|---|"
+    "memory | composed | again |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|"
 )
 GOAL_COMPOSED_S, GOAL_FULL_S, GOAL_BYTES = 10.0, 60.0, 2e9
 
@@ -83,6 +86,7 @@ class Case(NamedTuple):
     full: CoreOutcome
     composed: CoreOutcome
     full_s: Spent
+    full_bytes: int
     composed_s: Spent
     again_s: Spent
 
@@ -112,8 +116,6 @@ def main() -> None:
                 outcomes += told(case)
                 details[name] = facts(case)
                 print(row(case), flush=True)
-    peak = sum(resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    outcomes.append(Outcome("memory, this process and the largest child", peak, "B", GOAL_BYTES))
     tell("fpga_networks", outcomes, **details)
 
 
@@ -147,17 +149,26 @@ def run(name: str, path: Path, feeds: dict[str, Any], board_name: str) -> Case:
     with tempfile.TemporaryDirectory() as cache:
         composed, composed_s = _composed(path, feeds, board, Path(cache))
         _, again_s = _composed(path, feeds, board, Path(cache))
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+        full, full_s, full_bytes = fresh.submit(_full, path, feeds, board).result()
+    return Case(name, full, composed, full_s, full_bytes, composed_s, again_s)
+
+
+def _full(path: Path, feeds: dict[str, Any], board: Board) -> tuple[CoreOutcome, Spent, int]:
+    """Simulate in full; return what it took of the core, of time and of memory in this process and its child."""
     watch = Watch()
     network = lower(path, lengths=free_lengths(path, feeds), host=board.host is not None)
     compiled = compile_for(network, board, active_cores=1)
-    full, _ = run_full(
+    found, _ = run_full(
         compiled,
         memory_of(board, active_cores=1),
         {one: feeds[one] for one in network.inputs},
         host=HostSessions(network, threads=1).run,
         wanted=every_tensor(path, feeds),
     )
-    return Case(name, full, composed, watch.spent(), composed_s, again_s)
+    spent = watch.spent()
+    peak = sum(resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return found, spent, peak
 
 
 def _composed(path: Path, feeds: dict[str, Any], board: Board, cache: Path) -> tuple[CoreOutcome, Spent]:
@@ -174,6 +185,7 @@ def told(case: Case) -> list[Outcome]:
         Outcome(f"{case.name}: bytes that differ", float(case.full.mismatches or 0), "B", 0.0),
         Outcome(f"{case.name}: composed less full", 100 * case.error, "%", 100 * ERROR),
         Outcome(f"{case.name}: full", case.full_s.wall, "s", GOAL_FULL_S),
+        Outcome(f"{case.name}: full, peak memory", float(case.full_bytes), "B", GOAL_BYTES),
         Outcome(f"{case.name}: composed, nothing known", case.composed_s.wall, "s", GOAL_COMPOSED_S),
         Outcome(f"{case.name}: of the array's peak", 100 * case.full.utilisation, "%"),
     ]
@@ -191,6 +203,7 @@ def facts(case: Case) -> dict[str, Any]:
         "utilisation": case.full.utilisation,
         "binding": case.full.binding(),
         "full_s": case.full_s._asdict(),
+        "full_peak_bytes": case.full_bytes,
         "full_rtl_cpu_s": case.full.cpu_s,
         "composed_s": case.composed_s._asdict(),
         "composed_again_s": case.again_s._asdict(),
@@ -214,6 +227,7 @@ def row(case: Case) -> str:
         f"{case.full.utilisation:.0%}",
         binds,
         str(case.full_s),
+        f"{case.full_bytes / 1e9:.2f} GB",
         str(case.composed_s),
         str(case.again_s),
     ]

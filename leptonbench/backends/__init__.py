@@ -5,6 +5,7 @@ from __future__ import annotations
 from leptonbench.backends.base import (
     Backend,
     Estimate,
+    FrameEnergy,
     Recipe,
     RuntimeOptions,
     Session,
@@ -60,6 +61,7 @@ __all__ = [
     "SIMULATED",
     "Backend",
     "Estimate",
+    "FrameEnergy",
     "Recipe",
     "RuntimeOptions",
     "Session",

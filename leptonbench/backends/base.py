@@ -128,6 +128,18 @@ class Estimate(Frozen):
     notices: tuple[Notice, ...] = ()
 
 
+class FrameEnergy(NamedTuple):
+    """Joules a frame.
+
+    Attributes:
+        total: With what the device draws when idle.
+        dynamic: Without.
+    """
+
+    total: Quantity
+    dynamic: Quantity
+
+
 class SimulatedBackend(Protocol):
     """A device that is not here: its time is simulated, and its answers are those of an engine that is.
 
@@ -142,7 +154,14 @@ class SimulatedBackend(Protocol):
     def supports(self, recipe: Recipe, features: frozenset[str]) -> Support:
         """Say whether it can run the recipe; imports no engine."""
 
-    def simulate(self, artifact: Artifact, device: DeviceProfile, sample: Arrays, *, threads: int) -> Estimate:
+    def build(self, device: DeviceProfile) -> None:
+        """Make what a device is simulated with, whatever it runs; for several devices at the same time.
+
+        Raises:
+            LeptonError: If it cannot be made; `simulate` says the same then.
+        """
+
+    def simulate(self, artifact: Artifact, device: DeviceProfile, sample: Arrays) -> Estimate:
         """Return what one frame of a sample's size takes on a device.
 
         Raises:
@@ -151,7 +170,7 @@ class SimulatedBackend(Protocol):
 
     def energy(
         self, estimate: Estimate, device: DeviceProfile, energies: EventEnergies, *, frame: Quantity
-    ) -> Quantity:
+    ) -> FrameEnergy:
         """Return joules a frame, given the seconds from one frame's end to the next one's."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from leptonbench.backends.base import YES, Arrays, Estimate, Recipe, Support
+from leptonbench.backends.base import YES, Arrays, Estimate, FrameEnergy, Recipe, Support
 from leptonbench.errors import UsageError
 from leptonbench.schema import (
     Artifact,
@@ -44,14 +44,26 @@ class FpgaBackend:
             return Support(False, "the accelerator has no options of an engine", "leave them out")
         return YES
 
-    def simulate(self, artifact: Artifact, device: DeviceProfile, sample: Arrays, *, threads: int) -> Estimate:
+    def build(self, device: DeviceProfile) -> None:
+        """Build the simulator of a board's core, unless the cache has it.
+
+        Raises:
+            UsageError: If the device is no board.
+            PrerequisiteError: If a tool is missing.
+            BuildError: If a tool fails.
+        """
+        from leptonbench.fpga.boards import core_shape
+        from leptonbench.fpga.sim.build import simulator
+
+        simulator(core_shape(_board(device)))
+
+    def simulate(self, artifact: Artifact, device: DeviceProfile, sample: Arrays) -> Estimate:
         """Simulate one frame of the sample's size.
 
         Args:
             artifact: That the `onnxruntime` backend runs, too.
             device: A board.
             sample: Inputs by name, for the lengths of free dimensions.
-            threads: Of ONNX Runtime, where the host's operators are timed.
 
         Raises:
             UsageError: If the model cannot run on the board.
@@ -62,39 +74,54 @@ class FpgaBackend:
 
         from leptonbench.fpga.execution import simulate
 
-        if device.board is None:
-            raise UsageError(f"`{device.name}` is no board", hint="see `leptonbench list devices`")
+        board = _board(device)
         if artifact.follower is not None:
             raise UsageError(
                 "the accelerator runs one graph a frame",
                 cause="the model is an encoder and a decoder that is called in a loop",
                 hint="take a model of one graph",
             )
-        found = simulate(Path(artifact.path), device.board, feeds=sample, threads=threads)
+        found = simulate(Path(artifact.path), board, feeds=sample)
         return Estimate(
             latency=_seconds(found, found.latency_s, found.alone.cycles),
             busy_latency=_seconds(found, found.crowded_s.plus(found.host_s), found.crowded.cycles),
             throughput=_rate(found),
-            servers=device.board.cores,
+            servers=board.cores,
             counters={counter.name: round(count) for counter, count in found.alone.counters.items()},
-            facts=_facts(found, device.board),
+            facts=_facts(found, board),
             notices=_notices(found),
         )
 
     def energy(
         self, estimate: Estimate, device: DeviceProfile, energies: EventEnergies, *, frame: Quantity
-    ) -> Quantity:
+    ) -> FrameEnergy:
         """Return joules a frame: the board's idle power over its time, and an energy for each event."""
         from leptonbench.fpga import power
         from leptonbench.fpga.isa import Counter
 
         if device.board is None or device.power is None:
-            return Quantity.null("J", f"the profile `{device.name}` has no idle power")
+            return _no_energy(f"the profile `{device.name}` has no idle power")
         if frame.value is None or frame.provenance is None:
-            return Quantity.null("J", frame.why_null or "the time of a frame is not known")
+            return _no_energy(frame.why_null or "the time of a frame is not known")
         counters = {Counter[name]: count for name, count in estimate.counters.items()}
-        total = power.energy(device.board, device.power, energies, counters=counters, time_s=frame).total
-        return total.model_copy(update={"provenance": weakest((Provenance.SIMULATED, frame.provenance))})
+        found = power.energy(device.board, device.power, energies, counters=counters, time_s=frame)
+        origin = weakest((Provenance.SIMULATED, frame.provenance))
+        lacks = "; what the host's operators draw above idle is not in it" if estimate.facts.get("host_s") else ""
+        total, dynamic = (
+            part.model_copy(update={"provenance": origin, "method": f"{part.method}{lacks}"})
+            for part in (found.total, found.dynamic)
+        )
+        return FrameEnergy(total, dynamic)
+
+
+def _board(device: DeviceProfile) -> Board:
+    if device.board is None:
+        raise UsageError(f"`{device.name}` is no board", hint="see `leptonbench list devices`")
+    return device.board
+
+
+def _no_energy(why: str) -> FrameEnergy:
+    return FrameEnergy(Quantity.null("J", why), Quantity.null("J", why))
 
 
 def _origin(found: Simulation) -> Provenance:
@@ -112,7 +139,8 @@ def _seconds(found: Simulation, span: Span, cycles: float) -> Quantity:
         n=1,
         provenance=_origin(found),
         method=f"{cycles:.0f} cycles, {found.mode.value} from RTL, at {clock.value / 1e6:g} MHz"
-        f"{' (assumed)' if clock.assumed else ''}{host}; every frame takes as long; no driver",
+        f"{' (assumed)' if clock.assumed else ''}{host}; every frame takes as long; no driver; "
+        "the DRAM's range is left out",
     )
 
 

@@ -12,7 +12,7 @@ gives one token to each unit named in `give`. A unit may take from and give to i
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeAlias
 
@@ -281,10 +281,16 @@ INSTRUCTIONS: tuple[type[Instruction], ...] = (Halt, Load, Exec, Drain, Store)
 _BY_OP: dict[int, type[Instruction]] = {kind.OP: kind for kind in INSTRUCTIONS}
 
 
-def layout(kind: type[Instruction]) -> Iterator[tuple[str, Bits]]:
-    """Yield the fields of a kind of instruction and their bits, from the lowest bit on."""
+def layout(kind: type[Instruction]) -> tuple[tuple[str, Bits], ...]:
+    """Return the fields of a kind of instruction and their bits, from the lowest bit on."""
     named = ((item.name, item.metadata["bits"]) for item in fields(kind))
-    yield from sorted(named, key=lambda pair: pair[1].low)
+    return tuple(sorted(named, key=lambda pair: pair[1].low))
+
+
+# Name, smallest and largest value, mask and lowest bit of each field: a network has ten thousands of words to encode.
+_PLACES = {
+    kind: [(name, *bits.range, (1 << bits.width) - 1, bits.low) for name, bits in layout(kind)] for kind in INSTRUCTIONS
+}
 
 
 def encode(instruction: Instruction) -> bytes:
@@ -294,16 +300,17 @@ def encode(instruction: Instruction) -> bytes:
         UsageError: If a value does not fit into its field.
     """
     word = int(instruction.OP)
-    for name, bits in layout(type(instruction)):
+    for name, low, high, mask, at in _PLACES[type(instruction)]:
         value = int(getattr(instruction, name))
-        low, high = bits.range
+        if value == 0:  # most are, and it fits everywhere
+            continue
         if not low <= value <= high:
             raise UsageError(
                 f"instruction {instruction.OP.name} cannot be encoded",
                 cause=f"`{name}` is {value}, which is not in {low}..{high}",
                 hint="the compiler must split this tile",
             )
-        word |= (value & ((1 << bits.width) - 1)) << bits.low
+        word |= (value & mask) << at
     return word.to_bytes(INSTRUCTION_BYTES, "little")
 
 

@@ -202,11 +202,18 @@ def average_scale(x_scale: Any, y_scale: Any, pixels: int) -> np.float32:
     return np.float32(np.float32(x_scale) / (np.float32(y_scale) * np.float32(pixels)))
 
 
-def average_globally(x: Bytes, x_scale: Any, y_scale: Any, *, x_zero: int, y_zero: int) -> Bytes:
-    """Return the mean of each channel `[n, c, 1, 1]`, with the zero point's share taken off the sum first."""
+def average_globally(x: Bytes, scale: np.float32, *, x_zero: int, y_zero: int) -> Bytes:
+    """Return the mean of each channel `[n, c, 1, 1]`, with the zero point's share taken off the sum first.
+
+    Args:
+        x: Images.
+        scale: `average_scale` of them.
+        x_zero: Zero point of the images.
+        y_zero: Zero point of the means.
+    """
     pixels = x.shape[2] * x.shape[3]
     sums = _int32(x.sum(axis=(2, 3), keepdims=True, dtype=np.int64) - x_zero * pixels)
-    return requantise(sums, average_scale(x_scale, y_scale, pixels), zero_point=y_zero, dtype=x.dtype)
+    return requantise(sums, scale, zero_point=y_zero, dtype=x.dtype)
 
 
 def enlarge(x: Bytes, factors: Pair) -> Bytes:

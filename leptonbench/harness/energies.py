@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from leptonbench.meters.wall import SUPPLY
-from leptonbench.schema import METRICS, Boundary, EnergyReading, Provenance, Quantity, RoundRecord, weakest
+from leptonbench.meters.wall import supply_of_board
+from leptonbench.schema import (
+    METRICS,
+    Boundary,
+    EnergyReading,
+    PowerProfile,
+    Provenance,
+    Quantity,
+    RoundRecord,
+    weakest,
+)
 from leptonbench.stats.summary import round_interval
 
 _BAND = "interval of the rounds times the meter's band"
@@ -71,20 +80,27 @@ def _at_the_wall(readings: Sequence[tuple[EnergyReading, float]]) -> Quantity:
     return _over_rounds(shares, method=f"{first.method}; {_BAND}", boundary=Boundary.WALL)
 
 
-def board_at_the_wall(energy: Quantity) -> Quantity:
-    """Return an embedded board's joules at the wall: through its own power supply, with no host around it."""
+def board_at_the_wall(energy: Quantity, power: PowerProfile | None) -> Quantity:
+    """Return a board's joules at the wall, through its own power supply.
+
+    Args:
+        energy: At the board's inlet; for a card its profile adds its share of a server.
+        power: The board's, by which its supply is chosen.
+    """
     if energy.value is None or energy.provenance is None:
         return Quantity.null("J", energy.why_null or "the board's energy is not known")
+    supply = supply_of_board(None if power is None else power.full_w.value)
     low = energy.value if energy.low is None else energy.low
     high = energy.value if energy.high is None else energy.high
     return energy.model_copy(
         update={
-            "value": energy.value / SUPPLY.middle,
-            "low": low / SUPPLY.high,
-            "high": high / SUPPLY.low,
+            "value": energy.value / supply.middle,
+            "low": low / supply.high,
+            "high": high / supply.low,
             "boundary": Boundary.WALL,
             "provenance": weakest((energy.provenance, Provenance.PROJECTED)),
-            "method": f"{energy.method}; / {SUPPLY.middle:g} for the board's power supply",
+            "method": f"{energy.method}; / {supply.middle:g} for the board's power supply "
+            f"({supply.low:g} to {supply.high:g})",
         }
     )
 

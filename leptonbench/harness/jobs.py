@@ -128,7 +128,7 @@ class GpuRef(Frozen):
 
 
 class WorkerJob(Frozen):
-    """Measure one round of one cell, or score one group of cells.
+    """Measure one round of one cell, score or simulate one group of cells, or build what one is simulated with.
 
     Attributes:
         target_qps: Server: the rate to verify; `None` lets the worker predict one from measured service times.
@@ -141,7 +141,7 @@ class WorkerJob(Frozen):
         gpu: That the cell runs on; `None` for a cell on the CPU.
     """
 
-    mode: Literal["performance", "score", "null", "probe", "simulate"]
+    mode: Literal["performance", "score", "null", "probe", "build", "simulate"]
     cell: CellSpec
     scenario: ScenarioSpec
     artifact: Artifact | None

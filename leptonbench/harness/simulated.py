@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from leptonbench.errors import PrerequisiteError, UsageError
 from leptonbench.harness.aggregate import artifact_metrics, clears, quality_of
 from leptonbench.harness.children import run_worker
 from leptonbench.harness.device import HOST_CPU
+from leptonbench.harness.energies import board_at_the_wall
 from leptonbench.harness.feed import build_task, named_for
 from leptonbench.harness.jobs import Score, WorkerJob
 from leptonbench.harness.scoring import failure_reason
@@ -53,6 +55,11 @@ def answering(cell: CellSpec) -> CellSpec:
     return cell.model_copy(update={"backend": SIMULATED.get(cell.backend).answers, "device": HOST_CPU})
 
 
+def build(job: WorkerJob, result: dict[str, Any]) -> None:
+    """Make what a cell is simulated with; a worker's job without a result."""
+    SIMULATED.get(job.cell.backend)().build(job.device)
+
+
 def simulate(job: WorkerJob, result: dict[str, Any]) -> None:
     """Simulate a cell with a sample of the median length of the data; a worker's job."""
     task = build_task(job.task)
@@ -61,7 +68,7 @@ def simulate(job: WorkerJob, result: dict[str, Any]) -> None:
         raise ValueError("a cell that is simulated has an artifact")
     index, duration_s = typical(samples)
     sample = named_for(_encoded(task, samples, index), job.artifact.inputs)
-    found = SIMULATED.get(job.cell.backend)().simulate(job.artifact, job.device, sample, threads=job.cell.threads)
+    found = SIMULATED.get(job.cell.backend)().simulate(job.artifact, job.device, sample)
     shapes = {name: list(array.shape) for name, array in sample.items()}
     facts = found.facts | {"input": shapes, "sample_duration_s": duration_s}
     result["estimate"] = found.model_copy(update={"facts": facts})
@@ -133,10 +140,15 @@ def simulated_record(
         seed: Of the arrivals of a server.
     """
     served = cell.scenario is Scenario.SERVER
-    speeds = _server(estimate, scenario, latency_target_s, seed) if served else _stream(cell, estimate)
-    frame = _frame_s(cell, estimate, speeds)
+    speeds = _server(estimate, scenario, latency_target_s, seed) if served else _stream(scenario, estimate)
+    frame = _frame_s(speeds["throughput"])
     energy = SIMULATED.get(cell.backend)().energy(estimate, device, catalog.event_energies(), frame=frame)
-    metrics = artifact_metrics(artifact) | speeds | {"energy_per_inference": energy} | _absent()
+    joules = {
+        "energy_per_inference": energy.total,
+        "dynamic_energy_per_inference": energy.dynamic,
+        "wall_energy_per_inference": board_at_the_wall(energy.total, device.power),
+    }
+    metrics = artifact_metrics(artifact) | speeds | joules | _absent()
     duration_s = estimate.facts.get("sample_duration_s")
     if duration_s and not served and cell.scenario is not Scenario.OFFLINE:
         metrics["real_time_factor"] = _times(
@@ -156,40 +168,53 @@ def simulated_record(
     )
 
 
-def _stream(cell: CellSpec, estimate: Estimate) -> dict[str, Quantity]:
-    """Return the times of one frame after another, or of all at once."""
-    if cell.scenario is Scenario.OFFLINE:
+def _stream(scenario: ScenarioSpec, estimate: Estimate) -> dict[str, Quantity]:
+    """Return the times of one query after another, or of all samples at once."""
+    if scenario.kind is Scenario.OFFLINE:
         why = "the offline scenario has all samples at once, so a latency of one means nothing"
         return {"throughput": estimate.throughput} | {tag: Quantity.null("s", why) for tag in _latency_tags()}
-    one = estimate.latency
-    if one.value is None or one.low is None or one.high is None:
-        raise ValueError("a simulated latency has a range")
-    rate = one.model_copy(
-        update={
-            "value": 1 / one.value,
-            "low": 1 / one.high,
-            "high": 1 / one.low,
-            "unit": "1/s",
-            "method": "one frame after another",
-        }
-    )
+    samples = scenario.samples_per_query if scenario.kind is Scenario.MULTI_STREAM else 1
+    one = estimate.latency if samples == 1 else _query_s(estimate, samples)
+    rate = _inverse(one, samples, "1/s", "one query after another")
     return {"throughput": rate} | dict.fromkeys(_latency_tags(), one)
 
 
-def _server(estimate: Estimate, scenario: ScenarioSpec, target_s: float, seed: int) -> dict[str, Quantity]:
-    """Return the highest rate of Poisson arrivals that meets the target, and the latencies at it.
+def _query_s(estimate: Estimate, samples: int) -> Quantity:
+    """Return the seconds of a query of several samples, spread over the servers."""
+    turns = math.ceil(samples / estimate.servers)
+    return estimate.busy_latency.model_copy(
+        update={end: turns * _service_s(estimate, end) for end in ("value", "low", "high")}
+        | {"method": f"{samples} samples a query on {estimate.servers} cores; {estimate.busy_latency.method}"}
+    )
 
-    Each query has a server to itself, core and host together, for as long as it takes while all are busy: a bound from
-    below, since the host could work on one frame while the core works on the next.
+
+def _service_s(estimate: Estimate, end: str) -> float:
+    """Return how long a frame occupies a server, core and host together, while all of them are busy.
+
+    It is a bound from above, since the host could work on one frame while the core works on the next.
+
+    Args:
+        estimate: Of the simulation.
+        end: `value`, `low` or `high`.
     """
+    rate = getattr(estimate.throughput, "high" if end == "low" else "low" if end == "high" else end)
+    return max(float(getattr(estimate.busy_latency, end)), estimate.servers / float(rate))
 
-    def service_s(end: str) -> float:
-        rate = getattr(estimate.throughput, "high" if end == "low" else "low" if end == "high" else end)
-        return max(float(getattr(estimate.busy_latency, end)), estimate.servers / float(rate))
 
+def _inverse(quantity: Quantity, count: float, unit: str, method: str) -> Quantity:
+    """Return how often a quantity goes into a count; absent, with the reason, where the quantity is."""
+    if not quantity.value or not quantity.low or not quantity.high:
+        return Quantity.null(unit, quantity.why_null or "the time of a frame is not known")
+    ends = {"value": count / quantity.value, "low": count / quantity.high, "high": count / quantity.low}
+    return quantity.model_copy(update={**ends, "unit": unit, "method": method})
+
+
+def _server(estimate: Estimate, scenario: ScenarioSpec, target_s: float, seed: int) -> dict[str, Quantity]:
+    """Return the highest rate of Poisson arrivals that meets the target, a bound from below, and latencies at it."""
+    service_s = _service_s(estimate, "value")
     rates = {
         end: max_rate(
-            {1: [service_s(end)]},
+            {1: [_service_s(estimate, end)]},
             latency_target_s=target_s,
             percentile=scenario.percentile,
             instances=estimate.servers,
@@ -201,18 +226,16 @@ def _server(estimate: Estimate, scenario: ScenarioSpec, target_s: float, seed: i
         for end in ("value", "low", "high")
     }
     if rates["value"] <= 0:
-        why = f"no rate meets the target of {target_s:.3g} s: a frame takes {service_s('value'):.3g} s"
+        why = f"no rate meets the target of {target_s:.3g} s: a frame takes {service_s:.3g} s"
         return {"throughput": Quantity.null("1/s", why)} | {tag: Quantity.null("s", why) for tag in _latency_tags()}
-    method = (
-        f"simulated queue of Poisson arrivals at {estimate.servers} cores, each busy {service_s('value'):.4g} s a frame"
-    )
+    method = f"simulated queue of Poisson arrivals at {estimate.servers} cores, each busy {service_s:.4g} s a frame"
     found = estimate.throughput.model_copy(
         update={"value": rates["value"], "low": rates["high"], "high": rates["low"], "method": method}
     )
     arrivals = np.cumsum(np.random.default_rng((seed, 1)).exponential(size=_QUERIES)) / rates["value"]
     waits = simulate_batch_queue(
         arrivals,
-        {1: [service_s("value")]},
+        {1: [service_s]},
         instances=estimate.servers,
         max_batch=1,
         max_wait_s=0.0,
@@ -234,16 +257,9 @@ def _latency_tags() -> tuple[str, ...]:
     return (*_PERCENTILES, "latency_mean")
 
 
-def _frame_s(cell: CellSpec, estimate: Estimate, speeds: Mapping[str, Quantity]) -> Quantity:
+def _frame_s(rate: Quantity) -> Quantity:
     """Return the seconds from one frame's end to the next one's, over which a board draws its idle power."""
-    if cell.scenario not in (Scenario.SERVER, Scenario.OFFLINE):
-        return estimate.latency
-    rate = speeds["throughput"]
-    if not rate.value or not rate.low or not rate.high:
-        return Quantity.null("s", rate.why_null or "the rate is not known")
-    return rate.model_copy(
-        update={"value": 1 / rate.value, "low": 1 / rate.high, "high": 1 / rate.low, "unit": "s", "method": "1 / rate"}
-    )
+    return _inverse(rate, 1, "s", "1 / rate")
 
 
 def _absent() -> dict[str, Quantity]:

@@ -42,7 +42,7 @@ from leptonbench.harness.jobs import (
 from leptonbench.harness.loadgen import BatchSystem, Failures, Loaded, LoadSettings, RunBatch, StreamSystem, run_loadgen
 from leptonbench.harness.profiling import profile, wants_profile
 from leptonbench.harness.rate import search_percentile
-from leptonbench.harness.simulated import simulate
+from leptonbench.harness.simulated import build, simulate
 from leptonbench.harness.system import peak_memory_bytes
 from leptonbench.meters import select_gpu_meter, select_meter
 from leptonbench.meters.base import Meter
@@ -239,6 +239,7 @@ MODES: dict[str, Mode] = {
     "performance": measure,
     "score": score,
     "null": null_query,
+    "build": build,
     "simulate": simulate,
 }
 

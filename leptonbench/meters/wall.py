@@ -34,6 +34,15 @@ class Efficiency(NamedTuple):
 
 
 SUPPLY = Efficiency()
+ADAPTER = Efficiency(middle=0.85, low=0.68, high=0.92)
+"""A plug-in adapter of a small board. Low: the least that Level VI (10 CFR 430.32(w)) lets one of 5 V and 2.5 W have;
+12 V and 36 W have at least 0.87."""
+_ADAPTER_W = 49.0  # Level VI's classes of small adapters end here
+
+
+def supply_of_board(full_w: float | None) -> Efficiency:
+    """Return the supply of a board: an adapter where it is small, or its watts are not known; else a server's."""
+    return ADAPTER if full_w is None or full_w <= _ADAPTER_W else SUPPLY
 
 
 class CardServer(NamedTuple):

@@ -122,7 +122,8 @@ class BoardHost(Frozen):
         title: Name of the processor.
         cores: It has.
         clock_hz: Of one.
-        relative_speed: Its speed, all cores, over that of the machine that operator times are measured on.
+        relative_speed: Its speed, all cores, over that of two hardware threads of a server, such as operator times
+            are measured on.
     """
 
     title: str

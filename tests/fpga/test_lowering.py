@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from leptonbench.errors import UsageError
 from leptonbench.fpga import ir, numerics
@@ -79,11 +79,31 @@ def test_a_board_without_a_host_says_what_it_lacks_one_for(tmp_path: Path) -> No
     assert "kv260" in caught.value.hint
 
 
+def test_a_layer_that_quantisation_left_out_is_the_hosts(tmp_path: Path) -> None:
+    path = convolutional(tmp_path)
+    model = onnx.load(str(path))
+    conv = next(node for node in model.graph.node if node.name == "outer")
+    model.graph.initializer.append(numpy_helper.from_array(np.ones((20, 20, 3, 3), np.float32), "floats"))
+    conv.input[1] = "floats"
+    onnx.save(model, str(path))
+    network = lower(path)
+    assert "outer" in {one.name for segment in network.segments for one in segment.operators}
+    assert _kinds(network)["Convolution"] == 5
+    with pytest.raises(UsageError, match=r"operator Conv \(node outer\) is left in floating point"):
+        lower(path, host=False)
+
+
 def test_free_lengths_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="free dimensions") as caught:
         lower(attention(tmp_path))
     assert "length" in caught.value.cause
     assert "--dimension 'length=SIZE'" in caught.value.hint
+
+
+def test_lengths_of_no_dimension_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no dimension `width`") as caught:
+        lower(attention(tmp_path), lengths={"length": 21, "width": 3})
+    assert "length" in caught.value.cause
 
 
 def test_an_fp32_model_is_refused_with_the_variant_to_take(tmp_path: Path) -> None:

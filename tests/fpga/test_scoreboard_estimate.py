@@ -147,8 +147,11 @@ def test_schedules_are_kept_and_a_broken_file_counts_as_none(tmp_path: Path) -> 
         return found
 
     first = run()
+    kept = sorted((tmp_path / "cache" / "fpga-schedules").glob("*.json"))
+    written = [path.stat().st_ino for path in kept]
     assert run() == first
     assert len(scheduled) == 1
+    assert [path.stat().st_ino for path in kept] == written  # what was known is not written again
     for path in (tmp_path / "cache" / "fpga-schedules").glob("*.json"):
         path.write_text('{"')
     assert run() == first

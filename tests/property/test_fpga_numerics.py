@@ -198,7 +198,8 @@ def test_a_global_average_equals_the_runtimes(data, seed, dtype, scales):
         constant=range(1, 5),
         channels_last=0,
     )
-    ours = numerics.average_globally(x, scales[0], scales[1], x_zero=zeros[0], y_zero=zeros[1])
+    scale = numerics.average_scale(scales[0], scales[1], x.shape[2] * x.shape[3])
+    ours = numerics.average_globally(x, scale, x_zero=zeros[0], y_zero=zeros[1])
     np.testing.assert_array_equal(ours, theirs)
 
 

@@ -100,7 +100,7 @@ class Emitter:
         at = region.start
         for fetch in fetches:
             for piece in _pieces(fetch, self.core.rows):
-                load = replace(_load(piece), target=target, dst=at)
+                load = _load(piece, target, at)
                 moved = piece.total * self.core.rows
                 region.writers.append(self.schedule.add(load, after=after, cycles=piece.y * piece.z, dram_bytes=moved))
                 at = (at + piece.total) % ring.size
@@ -180,9 +180,11 @@ class Emitter:
             step.instruction = replace(step.instruction, stamp=number)
 
 
-def _load(fetch: Fetch) -> Load:
-    """Return the LOAD of a fetch, without target and destination."""
+def _load(fetch: Fetch, target: Target, at: int) -> Load:
+    """Return the LOAD of a fetch to a granule of a buffer."""
     return Load(
+        target=target,
+        dst=at,
         dram=fetch.dram,
         granules=fetch.granules,
         y_count=fetch.y,

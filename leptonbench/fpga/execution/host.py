@@ -25,6 +25,8 @@ from leptonbench.fpga.lowering.execute import Arrays
 
 LAYOUT = "layout"
 """Name of what is no operator: putting a tensor into the accelerator's layout, or taking it out."""
+REFERENCE_THREADS = 2
+"""That operators are timed with here: a board's `relative_speed` is over that of two hardware threads of a server."""
 _WARM_RUNS, _RUNS = 2, 7
 _EXACT = "session.x64quantprecision"  # kernels whose sums do not saturate, as the accelerator's do not
 

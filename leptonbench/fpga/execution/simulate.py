@@ -21,7 +21,7 @@ from leptonbench.fpga import boards, ir
 from leptonbench.fpga.compiler import CompiledNetwork, compile_network
 from leptonbench.fpga.execution.compose import ERROR, compose
 from leptonbench.fpga.execution.full import run_full
-from leptonbench.fpga.execution.host import HostSessions, HostTimes, random_values
+from leptonbench.fpga.execution.host import REFERENCE_THREADS, HostSessions, HostTimes, random_values
 from leptonbench.fpga.execution.outcome import CoreOutcome
 from leptonbench.fpga.execution.reference import every_tensor
 from leptonbench.fpga.lowering import lower
@@ -139,7 +139,6 @@ def simulate(
     mode: Mode = Mode.COMPOSED,
     lengths: Mapping[str, int] = _NO_LENGTHS,
     feeds: Mapping[str, NDArray[Any]] | None = None,
-    threads: int = 1,
     progress: Progress = lambda _: None,
 ) -> Simulation:
     """Simulate one frame of an 8-bit model on a board.
@@ -150,7 +149,6 @@ def simulate(
         mode: Compose cycles from each distinct layer's first tiles, or run everything on data and compare its bytes.
         lengths: Value of each free dimension of the inputs, by name.
         feeds: The inputs in `full` mode, random ones if left out; they fix free dimensions, too.
-        threads: Of ONNX Runtime, where the host's operators are timed.
         progress: Is told what takes time.
 
     Raises:
@@ -161,7 +159,7 @@ def simulate(
     fixed = lengths if feeds is None else {**free_lengths(path, feeds), **lengths}
     network = lower(path, lengths=fixed, host=board.host is not None)
     compiled = compile_for(network, board, active_cores=1)
-    sessions = HostSessions(network, threads=threads)
+    sessions = HostSessions(network, threads=REFERENCE_THREADS)
     if mode is Mode.FULL:
         given = _given(network, feeds)
         alone, _ = run_full(

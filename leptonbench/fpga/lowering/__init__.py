@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from leptonbench.errors import UsageError
 from leptonbench.fpga import ir
+from leptonbench.fpga.lowering.fuse import LOWERED
 from leptonbench.fpga.lowering.graph import read_graph
 from leptonbench.fpga.lowering.segments import Partition
 
@@ -48,8 +49,11 @@ def _refuse_host(network: ir.Network, path: Path) -> None:
     needed = [one for segment in network.segments for one in segment.operators if one.op_type not in _EDGES]
     if needed:
         kinds = sorted({operator.op_type for operator in needed})
+        first = needed[0]
+        known = first.op_type in LOWERED
+        why = "is left in floating point or has a form without a lowering" if known else "has no lowering"
         raise UsageError(
-            f"operator {needed[0].op_type} (node {needed[0].name}) has no lowering",
+            f"operator {first.op_type} (node {first.name}) {why}",
             cause=f"{path} needs a host CPU for {', '.join(kinds)}, and this board has none",
             hint="take a board with a host CPU, such as kv260",
         )

@@ -61,10 +61,8 @@ def run_layer(network: ir.Network, layer: ir.Layer, given: Mapping[str, NDArray[
                 dilations=window.dilations,
             )
         case ir.GlobalAverage():
-            x = _as_image(given[layer.x])
-            shift = network.tensors[layer.x].zero_point * x.shape[2] * x.shape[3]
-            sums = (x.sum(axis=(2, 3), keepdims=True, dtype=np.int64) - shift).astype(np.int32)
-            result = numerics.requantise(sums, layer.scale, zero_point=y.zero_point, dtype=y.dtype)
+            zero = network.tensors[layer.x].zero_point
+            result = numerics.average_globally(_as_image(given[layer.x]), layer.scale, x_zero=zero, y_zero=y.zero_point)
         case ir.Enlargement():
             result = numerics.enlarge(given[layer.x], layer.factors)
     return result.reshape(y.shape)

@@ -260,3 +260,5 @@ _MAKERS: dict[str, Callable[[Fusion, Any, Codes], ir.Layer | None]] = {
     "GlobalAveragePool": Fusion.global_average,
     "Resize": Fusion.enlargement,
 }
+LOWERED = frozenset(_MAKERS)
+"""Operators that become layers where they stand between codes, in the forms that the core has."""

@@ -155,8 +155,16 @@ def _check(model: Any, path: Path) -> None:
 
 def _fix(model: Any, lengths: Mapping[str, int], path: Path) -> None:
     names = {tensor.name for tensor in model.graph.initializer}
+    inputs = [item for item in model.graph.input if item.name not in names]
+    named = {size.dim_param for item in inputs for size in item.type.tensor_type.shape.dim} - {""}
+    if unknown := sorted(set(lengths) - named):
+        raise UsageError(
+            f"the model's inputs have no dimension `{unknown[0]}`",
+            cause=f"{path}: its free dimensions are {', '.join(sorted(named)) or 'none'}",
+            hint="give sizes of those only",
+        )
     free: set[str] = set()
-    for item in (item for item in model.graph.input if item.name not in names):
+    for item in inputs:
         for index, size in enumerate(item.type.tensor_type.shape.dim):
             if size.dim_value:
                 continue

@@ -156,6 +156,7 @@ class Estimator:
         self._core = array.core()
         self._keep = keep
         self._kept: dict[Path, dict[str, LayerEstimate]] = {}
+        self._unsaved: set[Path] = set()
 
     def network(self, network: ir.Network, supply: Supply, progress: Callable[[], None] | None = None) -> Estimate:
         """Return what one image takes while one core has so much of the DRAM.
@@ -190,14 +191,16 @@ class Estimator:
     ) -> LayerEstimate:
         outline = _Outline(self._core, network.tensors, produced, DramMap())
         shape = repr(outline.shape(layer))
-        kept = self._of(memory)
+        path = self._read(memory)
+        kept = self._kept[path]
         if shape not in kept:
             told()
             kept[shape] = _schedule(outline, layer, memory)
+            self._unsaved.add(path)
         return kept[shape]
 
-    def _of(self, memory: Memory) -> dict[str, LayerEstimate]:
-        """Return the schedules known for a memory; a file that is not whole counts as none."""
+    def _read(self, memory: Memory) -> Path:
+        """Read the schedules known for a memory, and return where they are; a file that is not whole counts as none."""
         key = json.dumps([self._core.parameters(), memory.bytes_per_cycle, memory.latency_cycles, _sources()])
         path = cache_dir() / "fpga-schedules" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
         if path not in self._kept:
@@ -207,15 +210,16 @@ class Estimator:
                     self._kept[path] = json.loads(path.read_text(encoding="utf-8"))
                 except ValueError:
                     path.unlink()
-        return self._kept[path]
+        return path
 
     def save(self) -> None:
-        """Write the schedules that were made to the cache folder."""
+        """Write the schedules that were made since the last time to the cache folder."""
         if not self._keep:
             return
-        for path, kept in self._kept.items():
+        for path in sorted(self._unsaved):
             make_folder(path.parent)
-            write_atomically(path, json.dumps(kept).encode())
+            write_atomically(path, json.dumps(self._kept[path]).encode())
+        self._unsaved.clear()
 
 
 def _memory(supply: Supply, clock_hz: float) -> Memory:

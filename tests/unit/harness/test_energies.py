@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from leptonbench.catalog import load_board
 from leptonbench.harness.energies import board_at_the_wall, energies
 from leptonbench.schema import Boundary, EnergyReading, Provenance, Quantity, RoundRecord, Status, WallEnergy
 
@@ -69,7 +70,9 @@ def test_what_cannot_be_told_is_absent_with_its_reason(rounds, tag, why):
 
 def test_a_board_is_at_the_wall_through_its_own_supply():
     board = Quantity(value=0.94, unit="J", low=0.5, high=1.8, provenance="simulated", boundary="board", method="events")
-    wall = board_at_the_wall(board)
-    assert (wall.value, wall.low, wall.high) == (pytest.approx(1.0), pytest.approx(0.5 / 0.96), pytest.approx(2.0))
+    card = board_at_the_wall(board, load_board("u250").power)
+    assert (card.value, card.low, card.high) == (pytest.approx(1.0), pytest.approx(0.5 / 0.96), pytest.approx(2.0))
+    wall = board_at_the_wall(board, load_board("kv260").power)
+    assert (wall.value, wall.low, wall.high) == pytest.approx((0.94 / 0.85, 0.5 / 0.92, 1.8 / 0.68))
     assert (wall.boundary, wall.provenance) == (Boundary.WALL, Provenance.PROJECTED)
-    assert board_at_the_wall(Quantity.null("J", "no idle power")).why_null == "no idle power"
+    assert board_at_the_wall(Quantity.null("J", "no idle power"), None).why_null == "no idle power"

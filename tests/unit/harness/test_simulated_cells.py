@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ import pytest
 
 from leptonbench.backends import Estimate
 from leptonbench.catalog import load_board
+from leptonbench.errors import UsageError
 from leptonbench.fpga.isa import Counter
-from leptonbench.harness import simulated
+from leptonbench.harness import simulated, simulating
 from leptonbench.harness.jobs import Failure, WorkerJob, WorkerResult
 from leptonbench.harness.process import Ended
 from leptonbench.harness.simulated import Refused, answering, estimate, is_simulated, simulated_record, typical
-from leptonbench.schema import CellRecord, Notice, Provenance, Quantity, Status
+from leptonbench.schema import CellRecord, CellSpec, DeviceProfile, Notice, Provenance, Quantity, Status
 from tests.harness_factory import artifact, cell, scenario, score
 
 BOARD = load_board("kv260")
@@ -89,6 +91,20 @@ def test_energy_grows_with_the_time_that_the_board_is_on() -> None:
     assert slow.value - fast.value == pytest.approx(0.18 * BOARD.power.idle_w.value)
 
 
+def test_energy_is_told_with_idle_without_and_at_the_wall() -> None:
+    found = _record("single-stream").metrics
+    total, dynamic, wall = (found[f"{kind}energy_per_inference"] for kind in ("", "dynamic_", "wall_"))
+    assert total.value is not None and dynamic.value is not None and wall.value is not None
+    assert BOARD.power is not None
+    assert total.value - dynamic.value == pytest.approx(0.02 * BOARD.power.idle_w.value)
+    assert wall.value > total.value
+    assert (total.boundary, wall.boundary, wall.provenance) == ("board", "wall", "projected")
+    assert "host" not in (total.method or "")
+    with_host = _estimate()
+    served = _record("single-stream", with_host.model_copy(update={"facts": with_host.facts | {"host_s": 0.001}}))
+    assert "host's operators" in (served.metrics["energy_per_inference"].method or "")
+
+
 def test_a_server_is_loaded_until_the_target_is_missed() -> None:
     record = _record("server", percentile=0.9, max_batch=1)
     rate = record.metrics["throughput"]
@@ -103,8 +119,19 @@ def test_a_server_too_slow_for_one_query_has_no_rate_and_says_why() -> None:
     record = _record("server", target_s=0.01, percentile=0.9, max_batch=1)
     assert record.metrics["throughput"].value is None
     assert "no rate meets" in (record.metrics["throughput"].why_null or "")
-    assert record.metrics["energy_per_inference"].value is None
+    for kind in ("", "dynamic_", "wall_"):
+        assert "no rate meets" in (record.metrics[f"{kind}energy_per_inference"].why_null or "")
     assert record.meets_target is False
+
+
+@pytest.mark.parametrize(("samples", "query_s"), [(1, 0.02), (2, 0.03), (5, 0.09)])
+def test_a_query_of_several_samples_takes_as_many_turns_as_the_cores_need(samples: int, query_s: float) -> None:
+    found = _record("multi-stream", samples_per_query=samples, percentile=0.9).metrics
+    assert found["latency_p90"].value == pytest.approx(query_s)
+    assert found["throughput"].value == pytest.approx(samples / query_s)
+    assert BOARD.power is not None
+    idle_j = (found["energy_per_inference"].value or 0) - (found["dynamic_energy_per_inference"].value or 0)
+    assert idle_j == pytest.approx(BOARD.power.idle_w.value * query_s / samples)
 
 
 def test_offline_keeps_all_cores_at_work_and_has_no_latency() -> None:
@@ -152,6 +179,51 @@ def test_why_there_is_no_estimate_decides_how_the_cell_ends(
     assert isinstance(found, Refused)
     assert (found.status, found.reason.code) == (status, code)
     assert "no host" in found.reason.message and found.reason.hint == "take kv260"
+
+
+class _Run:
+    """As much of a run as building needs."""
+
+    def __init__(self, folder: Path, *, left_s: float | None = None) -> None:
+        self._folder = folder
+        self.plan = self.budget = self.progress = self
+        self.until_s = lambda share: left_s
+        self.phase = lambda words: None
+
+    def job(self, cell: CellSpec, *, mode: str, out: Path) -> WorkerJob:
+        return _job(self._folder).model_copy(update={"mode": mode, "cell": cell, "out": str(out)})
+
+    def board(self, cell: CellSpec) -> DeviceProfile:
+        return load_board(cell.device)
+
+
+def test_the_simulators_of_several_boards_are_made_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str, str]] = []
+
+    def run_workers(jobs: Iterable[tuple[WorkerJob, float]], *, at_once: int) -> Generator[object, None, None]:
+        asked.extend((job.mode, job.device.name, job.out) for job, _ in jobs)
+        yield from ()
+
+    monkeypatch.setattr(simulating, "run_workers", run_workers)
+    cells = [cell("int8-static", "fpga", device=name) for name in ("kv260", "ulx3s-85f", "kv260")]
+    simulating._build(_Run(tmp_path), cells)  # type: ignore[arg-type]
+    assert sorted(asked)[0][:2] == ("build", "kv260") and sorted(asked)[1][:2] == ("build", "ulx3s-85f")
+    assert len({out for *_, out in asked}) == len(asked) == 2
+    asked.clear()
+    simulating._build(_Run(tmp_path), cells[:1])  # type: ignore[arg-type]
+    simulating._build(_Run(tmp_path, left_s=0.0), cells)  # type: ignore[arg-type]
+    assert asked == []
+
+
+def test_building_makes_the_core_of_the_jobs_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from leptonbench.fpga.sim import build
+
+    made: list[int] = []
+    monkeypatch.setattr(build, "simulator", lambda shape: made.append(shape.rows))
+    simulated.build(_job(tmp_path).model_copy(update={"device": load_board("ulx3s-85f")}), {})
+    assert made == [8]
+    with pytest.raises(UsageError, match="is no board"):
+        simulated.build(_job(tmp_path).model_copy(update={"device": BOARD.model_copy(update={"board": None})}), {})
 
 
 class _Samples:
