@@ -128,7 +128,7 @@ def test_a_gpu_that_is_shared_cut_up_or_without_a_counter_is_a_warning(machine: 
 
 def test_a_gpu_that_is_hidden_is_a_warning(machine: Fingerprint, card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert "there is no GPU" in _gpu_checks(machine)["nvml"].detail
+    assert "leaves no whole GPU to this process" in _gpu_checks(machine)["nvml"].detail
 
 
 def test_whose_power_figures_model_the_energy_is_told(

@@ -61,7 +61,7 @@ def test_a_plan_prints_them_as_one_line(capsys: pytest.CaptureFixture[str]) -> N
     plan_view.show_plan(found.summary())
     told = capsys.readouterr().out
     assert told.count("no NVIDIA GPU") == 1
-    assert "5 cells on host-gpu" in told
+    assert "5 cells of torch-cuda on host-gpu (fp32)" in told
     document = plan_view.plan_document(found.summary())
     assert Counter(row["reason"]["code"] for row in document["skipped"])["no-device"] == 5
 
