@@ -1,4 +1,4 @@
-"""Property tests run without a deadline: a busy machine is not a defect."""
+"""Examples of hypothesis run without a deadline: a busy machine is not a defect."""
 
 from __future__ import annotations
 
